@@ -1,0 +1,60 @@
+"""The values that flow: a record, and a batch of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Header names with their bytes, in order; a name may repeat."""
+
+
+# Mutable on purpose: a transform may change a record in place, and frozen attrs classes cost 0.4 us more a record.
+@attrs.define(slots=True)
+class Record:
+    """One record: a value with a key, a time and headers.
+
+    A plugin may change a record in place and hand it on, or make new ones.
+    """
+
+    value: Any
+    """What the topic's codec decoded: for `json` a dict, list, str, number, bool or None. None is a tombstone."""
+
+    key: bytes | str | None = None
+    """Decides the partition; records of one key keep their order. Bytes when read; text is stored as UTF-8."""
+
+    timestamp: int | None = None
+    """Milliseconds since 1970 (UTC). None on a new record: it gets the time of its input, else the current time."""
+
+    headers: Headers = ()
+    """Carried along unchanged."""
+
+    position: Any = None
+    """Producers only: where to resume after this record. Any value that MessagePack can hold."""
+
+    # The engine's: index of the input record (in the batch that is being processed) that this one came from.
+    origin: int = attrs.field(default=-1, repr=False, eq=False)
+
+
+@attrs.define(slots=True, eq=False)
+class Batch(Sequence[Record]):
+    """Records of one partition, in order, at least one.
+
+    A batch is a sequence of its records. Gaps in the offsets are normal (compaction, filtered records), so
+    `last_offset - first_offset + 1` is no count.
+    """
+
+    records: list[Record]
+    topic: str = ""
+    partition: int = 0
+    first_offset: int = 0
+    last_offset: int = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.records[index]
