@@ -46,7 +46,7 @@ from streamweaver.errors import (
     UnknownTopicError,
 )
 from streamweaver.plugin import API_VERSION, option
-from streamweaver.record import Batch, Headers, Record
+from streamweaver.record import Batch, Headers, Record, Rejected
 
 __all__ = [
     "API_VERSION",
@@ -76,6 +76,7 @@ __all__ = [
     "Record",
     "RecordSink",
     "RecordTransform",
+    "Rejected",
     "Retriable",
     "Rows",
     "Sink",

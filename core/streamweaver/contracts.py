@@ -22,7 +22,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, runtim
 
 import attrs
 
-from streamweaver.record import Batch, Headers, Record
+from streamweaver.record import Batch, Headers, Record, Rejected
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +32,9 @@ Delivery: TypeAlias = Literal["best_effort", "at_least_once", "exactly_once"]
 
 Made: TypeAlias = Record | Iterable[Record] | None
 """What a record function returns: one record, several (a list), or None to drop it."""
+
+Brought: TypeAlias = Record | Rejected | list[Record | Rejected] | list[Record]
+"""What a producer yields: a record, input that it cannot read, or a list of these."""
 
 
 # -- contexts: what the engine lends to a plugin --------------------------------------------------
@@ -127,7 +130,8 @@ class Producer(Protocol):
 
     `produce` is called once after each `open`. It is an async generator, or a plain generator (which must not block
     longer than some milliseconds; declare `blocking=True` to have it run in a thread). It yields records, or lists
-    of records where speed matters; the list is then stored in one unit of work. Returning ends the stage: it has
+    of records where speed matters; a list is stored in one unit of work, so only its last record needs a position.
+    For input that cannot be read it yields `Rejected`, which becomes a dead letter. Returning ends the stage: it has
     no more to bring. Rate, count, retry and restart are the engine's.
 
     A record's `position` says where to resume after it, and is stored in the same unit of work as the record. After a
@@ -138,9 +142,7 @@ class Producer(Protocol):
     context; after as many failures in a row as the stage's restart policy allows, the stage fails.
     """
 
-    def produce(
-        self, context: ProducerContext, /
-    ) -> AsyncIterator[Record | list[Record]] | Iterator[Record | list[Record]]: ...
+    def produce(self, context: ProducerContext, /) -> AsyncIterator[Brought] | Iterator[Brought]: ...
 
 
 @runtime_checkable

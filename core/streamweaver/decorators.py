@@ -12,10 +12,10 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
-from streamweaver.contracts import Delivery
+from streamweaver.contracts import Brought, Delivery
 from streamweaver.errors import PluginLoadError
 from streamweaver.plugin import ATTRIBUTE, NAME, Kind, OptionInfo, Plugin
-from streamweaver.record import Batch, Record
+from streamweaver.record import Batch
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -31,12 +31,10 @@ class FunctionProducer:
     options: dict[str, Any]
     takes_context: bool
 
-    def produce(self, context: Any) -> AsyncIterator[Record | list[Record]] | Iterator[Record | list[Record]]:
+    def produce(self, context: Any) -> AsyncIterator[Brought] | Iterator[Brought]:
         """Start the generator."""
         arguments = (context,) if self.takes_context else ()
-        started: AsyncIterator[Record | list[Record]] | Iterator[Record | list[Record]] = self.function(
-            *arguments, **self.options
-        )
+        started: AsyncIterator[Brought] | Iterator[Brought] = self.function(*arguments, **self.options)
         return started
 
 

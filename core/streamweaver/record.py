@@ -58,3 +58,17 @@ class Batch(Sequence[Record]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.records[index]
+
+
+@attrs.define(slots=True)
+class Rejected:
+    """What a producer yields in place of a record for input that it cannot read: it becomes a dead letter.
+
+    `value` is the input as it came, `why` says what is wrong with it. Counted, kept and positioned as a record is.
+    """
+
+    value: bytes
+    why: str
+    key: bytes | str | None = None
+    timestamp: int | None = None
+    position: Any = None
