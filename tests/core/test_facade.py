@@ -1,6 +1,7 @@
 """The facade: what it offers, and what importing it loads."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,9 @@ HEAVY = {
 def loaded() -> set[str]:
     """Return what a fresh interpreter has loaded after `import streamweaver`."""
     code = "import sys, streamweaver; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Coverage, where it measures subprocesses, would load modules of its own before ours.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
