@@ -1,0 +1,55 @@
+"""Tests stand where a reader looks for them: each module of core has a test file of its name."""
+
+import ast
+from pathlib import Path
+
+import grimp
+import pytest
+
+PLUGINS = ("streamweaver_producers", "streamweaver_transforms", "streamweaver_sinks", "streamweaver_brokers")
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "core/streamweaver"
+
+
+def has_code(path: Path) -> bool:
+    """Say whether a module defines anything; one that only hands on names is tested where they are defined."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return any(isinstance(node, kinds) for node in ast.parse(path.read_text()).body)
+
+
+MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py") if has_code(path))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_has_its_test_file(module: Path) -> None:
+    """`core/streamweaver/a/b.py` is tested by `tests/core/a/test_b.py`; `a/__init__.py` by `a/test_a.py`."""
+    stem = module.parent.name if module.stem == "__init__" else module.stem.lstrip("_")
+    assert (ROOT / "tests/core" / module.parent / f"test_{stem}.py").is_file()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)
+def test_every_test_states_a_fact(path: Path) -> None:
+    """Each test function has a docstring: one sentence, the fact that it states."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+    assert [node.name for node in functions if not ast.get_docstring(node)] == []
+
+
+def test_no_plugin_imports_another() -> None:
+    """Within a package of plugins, a module imports of the others only what is shared, whose name has an underscore."""
+    graph = grimp.build_graph(*PLUGINS, cache_dir=None)
+    modules = [module for module in graph.modules if "." in module]
+
+    def plugin(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    assert [
+        f"{module} imports {imported}"
+        for module in modules
+        for imported in graph.find_modules_directly_imported_by(module)
+        if plugin(imported) != plugin(module) and not imported.partition(".")[2].startswith("_")
+    ] == []
