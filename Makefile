@@ -1,0 +1,65 @@
+# One door for everybody: people, CI and scripts use these recipes. `make` alone lists them.
+
+BIN      := .venv/bin
+STAMP    := .venv/.installed
+PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+                $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+ARGS     ?=
+WORKERS  ?= 2
+COVERAGE ?= 90
+
+TYPED     := core plugins examples tests/typing
+# A file stays on one worker, so that what its tests share is started once.
+PARALLEL   = -n $(WORKERS) --dist loadfile
+# The gate is for the whole suite: with ARGS, which may pick some tests, it would say nothing.
+GATE       = $(if $(ARGS),,--cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check format-check lint types imports docs soak bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install the project and its tools into it
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no python >= 3.11 found: install one, or say make setup PYTHON=..." >&2; exit 1; }
+	@echo "setting up .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+demo: setup ## run the demo pipeline (ARGS="--duration 10s")
+	@$(BIN)/streamweaver pipeline up pipelines/demo.yaml $(ARGS)
+
+test: setup ## run the tests with the coverage gate (ARGS="tests/core -k retry" runs some, without it)
+	@$(BIN)/pytest $(PARALLEL) -m "not soak and not bench" $(GATE) $(ARGS)
+
+check: format-check lint types imports docs ## everything that needs no run: format, lint, types, imports, docs
+
+format-check: setup ## formatting
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . ; exit 1; }
+
+lint: setup ## lint rules
+	@$(BIN)/ruff check .
+
+types: setup ## mypy, strict
+	@MYPYPATH=examples/shout_plugin $(BIN)/mypy $(TYPED)
+
+imports: setup ## who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+docs: setup ## links, decision pages, plugin help and examples
+	@$(BIN)/pytest -q -p no:cacheprovider tests/repo/test_docs.py tests/repo/test_entry_points.py tests/repo/test_layout.py
+
+soak: setup ## long runs
+	@$(BIN)/pytest -m soak --timeout 3600 $(ARGS)
+
+bench: setup ## speed against reference loops, measured in the same run
+	@$(BIN)/pytest -m bench --benchmark-enable $(ARGS) benchmarks
+
+clean: ## remove what the recipes made, .venv included
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .coverage .coverage.* build dist
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
