@@ -23,9 +23,10 @@ MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py") if has_co
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_every_module_has_its_test_file(module: Path) -> None:
-    """`core/streamweaver/a/b.py` is tested by `tests/core/a/test_b.py`; `a/__init__.py` by `a/test_a.py`."""
-    stem = module.parent.name if module.stem == "__init__" else module.stem.lstrip("_")
-    assert (ROOT / "tests/core" / module.parent / f"test_{stem}.py").is_file()
+    """`a/b.py` is tested by `tests/core/a/test_b.py` or `a/test_a_b.py`, and `a/__init__.py` by `a/test_a.py`."""
+    parts = [part.lstrip("_") for part in module.with_suffix("").parts if part != "__init__"]
+    folder = ROOT / "tests/core" / module.parent
+    assert (folder / f"test_{parts[-1]}.py").is_file() or (folder / f"test_{'_'.join(parts)}.py").is_file()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)
