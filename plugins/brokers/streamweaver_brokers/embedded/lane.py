@@ -71,7 +71,7 @@ class GroupLane:
         self.group = group
         self._session = session
         found = [partition for topic in topics for partition in session.log.partitions(topic)]
-        self.partitions = [(partition.topic, partition.number) for partition in found]
+        self.partitions: Sequence[tuple[str, int]] = [(partition.topic, partition.number) for partition in found]
         committed = session.offsets(group)
         self._tap = Tap(session.log, {partition: committed.get(partition.id) for partition in found})
         self._found = found
