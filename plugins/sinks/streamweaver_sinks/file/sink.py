@@ -1,0 +1,140 @@
+"""The file sink: records as lines of a file, each exactly once."""
+
+import csv
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from streamweaver import Batch, Fatal, SinkContext, option, sink
+from streamweaver_sinks.file.parts import Names, unknown_placeholder
+from streamweaver_sinks.file.rows import RECORD_FIELDS, Csv, Ndjson
+from streamweaver_sinks.file.state import StateFile
+from streamweaver_sinks.file.writer import Writer
+
+
+def _usable(instance: "File", _attribute: Any, path: Path) -> None:
+    if unknown := unknown_placeholder(path):
+        raise ValueError(f"unknown placeholder {unknown}: expected {{date}} or {{part}}")
+    names = Names(path)
+    rotates = instance.rotate_bytes is not None or instance.rotate_seconds is not None
+    if rotates and names.dated and not names.numbered:
+        raise ValueError("with {date} alone there is one part a day: add {part} to rotate more often")
+
+
+@sink(
+    "file",
+    delivery="exactly_once",
+    single=True,
+    blocking=True,
+    example="""\
+use: file
+from: stock_prices
+path: out/stock_prices.ndjson
+rotate_bytes: 100000000
+keep: 10
+""",
+)
+@attrs.define(eq=False)
+class File:
+    """Append records to a file, as NDJSON or CSV, each exactly once.
+
+    How long the file is and which offsets are in it are kept together, in the stage's data folder. After a crash the
+    file is cut back to its last acknowledged batch and the engine goes on right there.
+
+    A plain `path` is the file being written, so that it can be followed with `tail -F`; with rotation, finished parts
+    stand beside it (`orders-000001.ndjson`). With `{part}` or `{date}` (the UTC day, a new file for each) in the path,
+    that is the name of the finished part, and the one being written has `.partial` behind it. A finished part appears
+    under its name in one step and never changes. A part is finished by the first batch that no longer belongs into it.
+    """
+
+    path: Path = option(
+        help="file to write; {date} and {part} stand for the UTC day and a number",
+        example="out/orders.ndjson",
+        validator=_usable,
+    )
+    format: Literal["ndjson", "csv"] = option(default="ndjson", help="how rows look", example="csv")
+    include: Literal["value", "record"] = option(
+        default="value",
+        help="the value alone, or the record with topic, partition, offset, key, timestamp and headers",
+        example="record",
+    )
+    columns: list[str] = option(
+        factory=list,
+        help="csv: fields to write, in order; without it those of the first record, and a further field is an error",
+        example=["symbol", "price"],
+    )
+    rotate_bytes: int | None = option(
+        default=None, help="start a new part before this size is exceeded", example=100_000_000, ge=1
+    )
+    rotate_seconds: float | None = option(
+        default=None, help="start a new part with the first batch after this time", example=3600, gt=0
+    )
+    keep: int | None = option(
+        default=None, help="finished parts to keep; older ones that this sink made are deleted", example=10, ge=1
+    )
+    durability: Literal["full", "process"] = option(
+        default="full",
+        help="what acknowledged rows survive: full power loss too, process the end of the process (no sync)",
+        example="process",
+    )
+
+    _rows: Ndjson | Csv | None = attrs.field(default=None, init=False, repr=False)
+    _writer: Writer | None = attrs.field(default=None, init=False, repr=False)
+
+    def open(self, context: SinkContext) -> None:
+        """Open the file and bring it back to the last acknowledged batch."""
+        rows: Ndjson | Csv = (
+            Ndjson(self.include)
+            if self.format == "ndjson"
+            else Csv(self.include, list(self.columns), chosen=bool(self.columns))
+        )
+        sync = self.durability == "full"
+        self._writer = Writer(
+            names=Names(self.path.expanduser()),
+            layout=rows.layout,
+            sync=sync,
+            rotate_bytes=self.rotate_bytes,
+            rotate_seconds=self.rotate_seconds,
+            keep=self.keep,
+            state_file=StateFile(context.data_dir / "file.state", sync),
+            cut_file=context.data_dir / "file.cut",
+            now=context.now,
+            log=context.log,
+        )
+        self._writer.open()
+        if isinstance(rows, Csv):
+            self._settle_columns(rows, self._writer)
+        self._rows = rows
+
+    def write(self, batch: Batch) -> None:
+        """Append a batch; when it returns, its rows and offset are durable."""
+        rows, writer = self._rows, self._writer
+        if rows is None or writer is None:
+            raise Fatal("file: written before it was opened")
+        encoded = rows.encode(batch)
+        writer.append(encoded, rows.header(), rows.columns, batch.topic, batch.partition, batch.last_offset + 1)
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """Return the offset after the last record in the file."""
+        if self._writer is None:
+            raise Fatal("file: asked before it was opened")
+        return self._writer.state.offsets.get(topic, {}).get(partition)
+
+    def close(self) -> None:
+        """Close the file; the part that is being written goes on with the next start."""
+        writer, self._writer, self._rows = self._writer, None, None
+        if writer is not None:
+            writer.close()
+
+    def _settle_columns(self, rows: Csv, writer: Writer) -> None:
+        """Take the columns of the file that is there; Fatal when others are asked for."""
+        top = writer.first_line()
+        if not top:
+            rows.columns = rows.columns or writer.state.columns
+            return
+        about = len(RECORD_FIELDS) if self.include == "record" else 0
+        there = next(csv.reader([top.decode(errors="replace")]))[about:]
+        if rows.columns and rows.columns != there:
+            raise Fatal(f"file: {self.path} has the columns {', '.join(there)}, not those of `columns`: move it away")
+        rows.columns = there
