@@ -49,13 +49,21 @@ __all__ = [
 ]
 
 
-def read(path: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Node:
+def read(
+    path: Path,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    findings: Findings | None = None,
+) -> Node:
     """Load a file, apply overrides and resolve references; ConfigError with every finding.
 
     `environ` is the process's environment unless given. Relative paths of `${file:...}` start at the file's folder.
+    With `findings`, only a file that cannot be parsed raises; failing overrides and references are noted there, and
+    the tree goes on to `structure`, which does not judge what could not be resolved: so one pass tells everything.
     """
-    findings = Findings()
-    tree = apply(load(path), *overrides, findings=findings)
-    tree = resolve(tree, os.environ if environ is None else environ, path.parent, findings)
-    findings.raise_errors()
+    collector = Findings() if findings is None else findings
+    tree = apply(load(path), *overrides, findings=collector)
+    tree = resolve(tree, os.environ if environ is None else environ, path.parent, collector)
+    if findings is None:
+        collector.raise_errors()
     return tree

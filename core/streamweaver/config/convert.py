@@ -42,13 +42,17 @@ def structure(
     collector = Findings() if findings is None else findings
     given, kind = Given(node, collector), bare(type_)
     result: T | None = None
+    refused = True
     with contextlib.suppress(RefusedError):
-        if attrs_class(kind):
+        if attrs_class(kind) and not node.unresolved:
             result = build(given, kind, _convert, only=only, ignore=ignore)
         else:
             result = _convert(given, kind)
+        refused = False
     # Not inside an `except`: what a plugin raised may show a secret, and must not hang on this error.
     if findings is None:
+        if refused and not collector.failed:
+            collector.add(node, "holds a reference that could not be resolved")
         collector.raise_errors()
     return result
 
@@ -86,12 +90,14 @@ def _converter() -> Any:
 
 
 def _convert(given: Given, type_: Any) -> Any:
+    if given.node.unresolved:
+        raise RefusedError
     type_ = bare(type_)
     return _converter().get_structure_hook(type_)(given, type_)
 
 
-def _unsupported(_given: Given, type_: Any) -> NoReturn:
-    raise PluginLoadError(f"no YAML value fits the type {type_!r} of an option")
+def _unsupported(given: Given, type_: Any) -> NoReturn:
+    raise PluginLoadError(f"{given.node.path or 'the whole'}: no YAML value fits the type {type_!r}; it is no option's")
 
 
 def _scalar(given: Given, type_: Any) -> Any:
@@ -176,7 +182,9 @@ def _sequence(given: Given, type_: Any) -> Any:
         try:
             return set(items.values()) if origin is set else frozenset(items.values())
         except TypeError:
-            raise PluginLoadError(f"no YAML value fits {type_!r}: its items cannot stand in a set") from None
+            raise PluginLoadError(
+                f"{given.node.path}: no YAML value fits the type {type_!r}: no hashable items"
+            ) from None
     return tuple(items.values()) if origin is tuple else list(items.values())
 
 

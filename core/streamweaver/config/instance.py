@@ -77,7 +77,7 @@ def build(
             findings.add(node, f"missing key {name!r}, expected {expected(kinds[name])}")
     values = _values(given, fields, kinds, read, convert)
     _check(given, base, fields, read, values)
-    if len(findings.items) > before:
+    if len(findings.items) > before or len(values) < len(read):
         raise RefusedError
     try:
         return base(**{str(fields[name].alias): value for name, value in values.items()})

@@ -39,7 +39,8 @@ class Node:
 
     `value` is a dict of nodes for a mapping, a list of nodes for a sequence, else None, bool, int, float or str.
     `path` is the way to it from the top (`flows.prices.steps[0].size`), `keys` the places of a mapping's keys. A
-    scalar is `plain` when it was written without quotes. A value that came from `references` is never shown.
+    scalar is `plain` when it was written without quotes. A value that came from `references` is never shown; one that
+    is `unresolved` has its finding already, and is not judged further.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Node:
     keys: dict[str, Mark] = attrs.field(factory=dict, repr=False)
     plain: bool = False
     references: tuple[Reference, ...] = ()
+    unresolved: bool = False
 
     def get(self, key: str) -> "Node | None":
         """Return the node at a key; None when there is none, or when this is no mapping."""

@@ -80,8 +80,8 @@ def _forms(value: str) -> Iterator[str]:
     lines = [line.strip() for line in value.splitlines()]
     for text in [value, value.strip(), *(line for line in lines if len(line) >= _SHORTEST_LINE)]:
         escaped = (repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-        # A text out of the environment may hold what no URL can.
-        encoded = text.encode(errors="surrogateescape")
+        # A text out of the environment may hold what UTF-8 cannot.
+        encoded = text.encode(errors="surrogatepass")
         yield from filter(None, {text, *escaped, quote(encoded, safe=""), quote(encoded), quote_plus(encoded)})
 
 

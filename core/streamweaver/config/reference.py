@@ -16,7 +16,7 @@ _ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(:-(.*))?", re.DOTALL)
 
 
 def resolve(node: Node, environ: Mapping[str, str], folder: Path, findings: Findings) -> Node:
-    """Return the tree with every reference replaced; what cannot be replaced is a finding, and stays as it is.
+    """Return the tree with every reference replaced; what cannot be replaced is a finding and a mark.
 
     Only values hold references, never keys. What comes in is one scalar, whatever it looks like: it is never parsed
     as YAML and never searched for references again. An unquoted value that is one `${env:...}` as a whole gets its
@@ -50,7 +50,7 @@ def resolve(node: Node, environ: Mapping[str, str], folder: Path, findings: Find
     whole = _ESCAPE_OR_REFERENCE.fullmatch(node.value)
     text = _ESCAPE_OR_REFERENCE.sub(replace, node.value)
     if failed:
-        return node
+        return attrs.evolve(node, unresolved=True)
     gets_type = node.plain and whole and found and found[0].kind == "env"
     return attrs.evolve(node, value=typed(text) if gets_type else text, references=tuple(found))
 

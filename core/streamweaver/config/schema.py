@@ -12,6 +12,7 @@ from streamweaver.config.checks import option_info
 from streamweaver.config.instance import option_types
 from streamweaver.config.units import SECONDS_PATTERN, SIZE_PATTERN, Seconds, Size
 from streamweaver.config.words import LISTS, MAPPINGS, SETS, attrs_class, bare, choices, is_union
+from streamweaver.errors import PluginLoadError
 from streamweaver.plugin import Bounds, OptionInfo, option_fields
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -101,6 +102,8 @@ def schema_of(type_: Any, definitions: Definitions, bounds: Bounds | None = None
     if type_ in (Any, object):
         return {}
     known = choices(type_)
+    if known is None and type_ not in _SIMPLE:
+        raise PluginLoadError(f"no YAML value fits the type {type_!r} of an option")
     made = {"enum": known} if known is not None else _bounded(dict(_SIMPLE[type_]), bounds)
     if type_ in (None, type(None)) or made == {"type": "string"}:
         return made

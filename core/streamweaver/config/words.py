@@ -81,9 +81,9 @@ def expected(type_: Any) -> str:
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         return "a list of " + " and ".join(expected(item) for item in arguments)
     if origin in (tuple, *LISTS, *SETS):
-        return "a list" + (f", each item {expected(arguments[0])}" if arguments else "")
+        return "a list" + (f" (each item {expected(arguments[0])})" if arguments else "")
     if origin in MAPPINGS:
-        return "a mapping" + (f", each value {expected(arguments[1])}" if arguments else "")
+        return "a mapping" + (f" (each value {expected(arguments[1])})" if arguments else "")
     return "a mapping" if attrs_class(type_) else getattr(type_, "__name__", str(type_))
 
 

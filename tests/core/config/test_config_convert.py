@@ -10,6 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
 
 from streamweaver import option, transform
 from streamweaver.config import Findings, Node, Seconds, Size, parse, resolve, structure
@@ -61,6 +62,7 @@ class Options:
     source: str | list[str] = "x"
     either: str | int | None = None
     number: int | float = 0
+    amount: float | int = 0
     columns: Sequence[Column] = ()
     by_name: Mapping[str, Column] = attrs.field(factory=dict)
     by_side: dict[Side, int] = attrs.field(factory=dict)
@@ -82,7 +84,7 @@ class Options:
 
 
 KNOWN = (
-    "anything, by_name, by_side, column, columns, either, even, every, grade, kind, level, many, name, noted, number, "
+    "amount, anything, by_name, by_side, column, columns, either, even, every, grade, kind, level, many, name, noted, number, "
     "on, pair, password, path, room, share, side, size, source, tags, title, unique, unit"
 )
 
@@ -118,6 +120,7 @@ def convert(text: str, cls: type[T], environ: Mapping[str, str] | None = None) -
         ("either: '5'", "either", "5"),
         ("number: 5", "number", 5),
         ("number: 5.0", "number", 5.0),
+        ("amount: 5", "amount", 5),
         ("columns: [{name: a, width: 2}]", "columns", [Column("a", width=2)]),
         ("by_name: {x.y: {name: a}}", "by_name", {"x.y": Column("a")}),
         ("by_side: {sell: 1}", "by_side", {Side.SELL: 1}),
@@ -161,12 +164,12 @@ def test_what_fits_is_converted(text: str, name: str, value: object) -> None:
         ("level: wran", ['f:1:8: level: got text "wran", expected one of "info", "warn"; did you mean \'warn\'?']),
         ("grade: true", ["f:1:8: grade: got true, expected one of 1, 2"]),
         ("unit: alfa", ['f:1:7: unit: got text "alfa", expected one of "alpha", "beta"; did you mean \'alpha\'?']),
-        ("tags: a", ['f:1:7: tags: got text "a", expected a list, each item text; write a list as [a, b]']),
+        ("tags: a", ['f:1:7: tags: got text "a", expected a list (each item text); write a list as [a, b]']),
         ("tags:\n  - a\n  - B\n  - C", ['f:3:5: tags[1]: got text "B", expected text that matches [a-z]+', 'f:4:5: tags[2]: got text "C", expected text that matches [a-z]+']),
         ("tags: [1, b, true]", ["f:1:8: tags[0]: got 1, expected text; put it in quotes", "f:1:14: tags[2]: got true, expected text; put it in quotes"]),
         ("pair: [1]", ["f:1:7: pair: got a list of 1, expected a list of a number and a number"]),
         ("unique: [1, -1]", ["f:1:13: unique[1]: got -1, expected at least 0"]),
-        ("source: 5", ["f:1:9: source: got 5, expected text or a list, each item text; put it in quotes"]),
+        ("source: 5", ["f:1:9: source: got 5, expected text or a list (each item text); put it in quotes"]),
         ("source: [a, 5]", ["f:1:13: source[1]: got 5, expected text; put it in quotes"]),
         ("either: 1.5", ["f:1:9: either: got 1.5, expected text, a whole number or nothing; put it in quotes"]),
         ("columns: [{width: 0, nam: a}, 5]", ["f:1:11: columns[0]: missing key 'name', expected text", "f:1:19: columns[0].width: got 0, expected at least 1", "f:1:22: columns[0].nam: unknown key 'nam'; did you mean 'name'?", "f:1:31: columns[1]: got 5, expected a mapping"]),
@@ -332,6 +335,71 @@ def test_a_type_that_no_yaml_fits_is_a_defect_of_the_plugin(type_: Any) -> None:
         structure(parse("[{a: 1}]" if type_ == list[bytearray] else "{a: 1}", "f"), type_)
 
 
+def test_a_set_of_lists_is_a_defect_of_the_plugin() -> None:
+    """Items that cannot stand in a set are told as the plugin's defect."""
+    with pytest.raises(PluginLoadError, match="no hashable items"):
+        structure(parse("[[1]]", "f"), set[list[int]])
+
+
+def test_an_annotation_that_names_nothing_is_a_defect_of_the_plugin() -> None:
+    """A class whose annotations cannot be resolved is named."""
+    cls = attrs.make_class("Broken", {"a": attrs.field(type="Nope")})  # type: ignore[call-overload]
+    with pytest.raises(PluginLoadError, match="options Broken: annotation names nothing"):
+        structure(parse("a: 1", "f"), cls)
+
+
+def test_a_type_alias_stands_for_its_value() -> None:
+    """An option annotated with a named type takes what the name stands for."""
+    alias: Any = TypeAliasType("alias", list[int])
+    assert structure(parse("[1]", "f"), alias) == [1]
+
+
+def test_what_cannot_be_tried_beforehand_is_reported_at_the_mapping() -> None:
+    """Converters that want the instance, and factories that fail, speak at construction."""
+
+    def scaled(value: int, instance: Any) -> int:
+        if value > instance.most:
+            raise ValueError("more than most")
+        return value
+
+    def fail() -> int:
+        raise OSError("no disk")
+
+    @attrs.frozen
+    class Late:
+        most: int = 5
+        size: int = attrs.field(default=1, converter=attrs.Converter(scaled, takes_self=True))  # type: ignore[misc]
+
+    @attrs.frozen
+    class Failing:
+        name: str = ""
+        made: int = attrs.field(factory=fail)
+
+    assert convert("x: {size: 9}", dict[str, Late])[1] == ["f:1:4: x: more than most"]
+    assert convert("x: {size: 3}", dict[str, Late])[0] == {"x": Late(size=3)}
+    assert convert("x: {name: a}", dict[str, Failing])[1] == ["f:1:4: x: OSError: no disk"]
+
+
+def test_an_unresolved_reference_is_told_once_with_everything_else() -> None:
+    """A missing variable has its own finding: nothing is said of its type, and all else is still checked."""
+    text = "size: ${env:NONE}\non: yes\ntags: [a, '${env:NONE}']\ncolumn: {name: '${env:NONE}', width: 0}\nside: ${env:NONE}\n"
+    result, findings = convert(text, Options)
+    assert result is None
+    missing = "environment variable NONE is not set; set it, or give a default: ${env:NONE:-...}"
+    assert findings == [
+        f"f:1:7: size: {missing}",
+        'f:2:5: on: got text "yes", expected true or false; write true',
+        f"f:3:11: tags[1]: {missing}",
+        f"f:4:16: column.name: {missing}",
+        "f:4:38: column.width: got 0, expected at least 1",
+        f"f:5:7: side: {missing}",
+    ]
+    assert convert("${env:NONE}", Options)[1] == [f"f:1:1: {missing}"]
+    tree = resolve(parse("size: ${env:NONE}", "f"), {}, Path("/nowhere"), Findings())
+    with pytest.raises(ConfigError, match="holds a reference that could not be resolved"):
+        structure(tree, Options)
+
+
 CANARY = "canary-7f3a"
 
 
@@ -385,6 +453,25 @@ def test_no_finding_shows_a_secret_or_a_referenced_value(text: str) -> None:
     said += [repr(caught.value.__cause__), repr(caught.value.__context__)]
     for part in (CANARY, CANARY[2:9], "anary", "7331"):
         assert part not in "\n".join(said)
+
+
+@pytest.mark.parametrize(("secret", "shown"), [("q7", False), ("zz", True), ("", True)])
+def test_a_short_secret_hides_the_text_that_holds_it(secret: str, shown: bool) -> None:
+    """A plugin's own text is shown only when no hidden value stands in it, however short that is."""
+
+    @attrs.frozen
+    class Picky:
+        pin: str = option(help="pin", secret=True)
+
+        def __attrs_post_init__(self) -> None:
+            raise ValueError("cannot use q7")
+
+    said = (
+        "cannot use q7"
+        if shown
+        else "not accepted by the plugin (ValueError; its text shows a hidden value, so it is left out)"
+    )
+    assert convert(f"pin: '{secret}'", Picky)[1] == [f"f:1:1: {said}"]
 
 
 def test_a_referenced_value_is_named_by_its_reference() -> None:

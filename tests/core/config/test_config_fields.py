@@ -30,7 +30,7 @@ class Options:
 def test_a_table_has_a_row_for_each_option() -> None:
     """Each option is one row, in the order of the class, with everything a reader needs in words."""
     duration = "a duration (500ms, 10s, 5m, 1h, 7d, or a number of seconds)"
-    numbers = "a mapping, each value a list, each item a whole number"
+    numbers = "a mapping (each value a list (each item a whole number))"
     assert fields_table(Options) == [
         FieldRow("field", "text", True, "", "numeric field", "price", "", False),
         FieldRow("size", "a whole number", False, "20", "values", "", "at least 1 and at most 50", False),

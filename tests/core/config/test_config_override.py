@@ -81,6 +81,14 @@ def test_a_path_or_value_that_cannot_be_is_a_finding(override: str, expected: st
     assert str(caught.value) == expected
 
 
+def test_a_quoted_part_stands_for_itself() -> None:
+    """Quotes keep a part from being joined with its neighbours to a key that holds dots, and from being an index."""
+    tree = apply(parse("t: {a.b: 1}\nl: [1]", "f"), 't."a".b=2')
+    assert tree.data()["t"] == {"a.b": 1, "a": {"b": 2}}
+    with pytest.raises(ConfigError, match="l is a list, so it has no '0'"):
+        apply(tree, 'l."0"=2')
+
+
 def test_the_last_override_wins_and_all_mistakes_are_told() -> None:
     """Overrides apply in order; a failing one does not keep the next from being tried."""
     findings = Findings()

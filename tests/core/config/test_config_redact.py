@@ -23,7 +23,8 @@ class Login:
 class Client:
     login: Login = Login()
     others: dict[str, list[Login]] = attrs.field(factory=dict)
-    keys: dict[str, str] = option(factory=dict, help="keys", secret=True)
+    keys: dict[str, list[str]] = option(factory=dict, help="keys", secret=True)
+    spare: Login | None = option(default=None, help="a login, all of it secret", secret=True)
     pin: int | None = option(default=None, help="pin", secret=True)
 
 
@@ -66,11 +67,12 @@ def test_secret_options_are_found_in_built_instances() -> None:
     client = Client(
         login=Login("ann", password="canary-one"),
         others={"b": [Login("bob", password="canary-two")]},
-        keys={"k": "canary-three"},
+        keys={"k": ["canary-three"]},
+        spare=Login("canary-user"),
         pin=123456,
     )
-    text = "ann canary-one bob canary-two k canary-three 123456"
-    assert redactor(client)(text) == "ann *** bob *** k *** ***"
+    text = "ann canary-one bob canary-two k canary-three canary-user 123456"
+    assert redactor(client)(text) == "ann *** bob *** k *** *** ***"
     assert "canary" not in repr(redactor(client))
 
 
@@ -80,3 +82,8 @@ def test_values_from_files_are_secrets_and_those_of_the_environment_are_not(tmp_
     tree = parse("a: Bearer ${file:token}\nb: ${env:HOST}", "f")
     tree = resolve(tree, {"HOST": "example"}, tmp_path, Findings())
     assert redactor(tree=tree)("Bearer canary-token to example") == "Bearer *** to example"
+
+
+def test_a_value_that_is_no_unicode_is_blanked_too() -> None:
+    """Bytes of the environment that were no UTF-8 come as surrogates; they break nothing."""
+    assert Redactor(["caf\udce9-canary", "\ud800-canary"])("<caf\udce9-canary> \ud800-canary") == "<***> ***"

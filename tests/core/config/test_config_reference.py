@@ -130,6 +130,11 @@ def test_read_overrides_before_it_resolves_and_tells_all_mistakes(tmp_path: Path
     path.write_text("name: ${env:NAME}\nrate: 1\n")
     tree = read(path, ["rate=${env:RATE}"], {"NAME": "demo", "RATE": "20"})
     assert tree.data() == {"name": "demo", "rate": 20}
+    findings = Findings()
+    assert read(path, ["rate=2"], {}, findings).data()["rate"] == 2
+    assert [str(item) for item in findings.items] == [
+        f"{path}:1:7: name: environment variable NAME is not set; set it, or give a default: ${{env:NAME:-...}}"
+    ]
     with pytest.raises(ConfigError) as caught:
         read(path, ["rate.x=1", "rate=${env:RATE}"], {})
     assert str(caught.value).split("\n") == [

@@ -13,6 +13,7 @@ import pytest
 
 from streamweaver import option
 from streamweaver.config import Definitions, Findings, Seconds, Size, json_schema, object_schema, parse, structure
+from streamweaver.errors import PluginLoadError
 
 REFERENCE = {"$ref": "#/$defs/reference"}
 
@@ -168,6 +169,12 @@ def test_the_schema_of_one_option_says_all_that_is_known() -> None:
         "examples": ["${env:PASSWORD}"],
     }
     assert "canary" not in json.dumps(schema)
+
+
+def test_a_type_that_no_yaml_fits_has_no_schema() -> None:
+    """An option of a type that cannot be written is a defect of the plugin."""
+    with pytest.raises(PluginLoadError, match="no YAML value fits the type"):
+        json_schema(bytes)
 
 
 def test_a_stage_is_composed_of_engine_keys_and_options() -> None:
