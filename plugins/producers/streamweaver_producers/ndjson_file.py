@@ -1,0 +1,68 @@
+"""The producer `ndjson_file`: a file of JSON lines, once."""
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from streamweaver import ProducerContext, Record, Rejected, option, producer
+
+LIST_BYTES = 256 * 1024
+
+
+@producer("ndjson_file", resumes=True, example="{use: ndjson_file, path: orders.ndjson, to: orders}")
+@attrs.frozen
+class NdjsonFile:
+    """Lines of JSON from a file, once, each a record; resumes after the last durable line.
+
+    A `.gz` file is read as what it holds. Empty lines are passed over; a line that is no JSON becomes a dead letter.
+    The position is the (uncompressed) byte after the line; in a `.gz` file a restart decompresses up to it again. Lines
+    come in lists of about 256 KiB, each stored in one unit of work; the last record of a list carries the position.
+    The file must not change while it is read: for files that grow there is `file_tail`.
+    """
+
+    path: Path = option(help="file to read, plain or `.gz`", example="orders.ndjson")
+
+    def produce(self, context: ProducerContext) -> Iterator[list[Record | Rejected]]:
+        """Read to the end; OSError if the file cannot be read, ValueError if it ends before the position."""
+        decode = msgspec.json.Decoder().decode
+        with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
+            at = int(context.position or 0)
+            if at and file.seek(at - 1) >= 0 and not file.read(1):
+                raise ValueError(f"{self.path}: is shorter than when it was read up to byte {at}; was it replaced?")
+            for lines, damage in _lists(file):
+                now = context.now()
+                brought: list[Record | Rejected] = []
+                for line in lines:
+                    start, at = at, at + len(line)
+                    try:
+                        brought.append(Record(decode(line), None, now))
+                    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                        if line.strip():
+                            why = f"{self.path}: line at byte {start} is no JSON: {error}"
+                            brought.append(Rejected(line, why, timestamp=now))
+                if damage:
+                    brought.append(Rejected(b"", f"{self.path}: damaged after byte {at}: {damage}", timestamp=now))
+                if brought:
+                    brought[-1].position = at
+                    yield brought
+
+
+def _lists(file: Iterable[bytes]) -> Iterator[tuple[list[bytes], str]]:
+    """Return lines in lists of about `LIST_BYTES`, the last one with what keeps the rest from being read, if so."""
+    lines: list[bytes] = []
+    size = 0
+    damage = ""
+    try:
+        for line in file:
+            lines.append(line)
+            size += len(line)
+            if size >= LIST_BYTES:
+                yield lines, ""
+                lines, size = [], 0
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        damage = str(error)
+    yield lines, damage
