@@ -103,16 +103,20 @@ class State(Protocol):
 class TransformContext(Context, Protocol):
     """The context of a transform step. In `open`, `state` is not to be used; in `process` it is the partition's."""
 
-    state: State
     topic: str
     partition: int
+
+    @property
+    def state(self) -> State:
+        """The durable values of this step and partition."""
 
 
 class SinkContext(Context, Protocol):
     """The context of a sink."""
 
-    topics: Sequence[str]
-    """The topics that the stage reads."""
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics that the stage reads."""
 
     data_dir: Path
     """A folder of the stage's own, for what the sink must remember."""
@@ -327,8 +331,9 @@ class Lane(Protocol):
     partition moves away the next call raises LaneLostError, and the task calls `release` and ends.
     """
 
-    partitions: Sequence[tuple[str, int]]
-    """(topic, partition) of each share, empty for a producer's lane."""
+    @property
+    def partitions(self) -> Sequence[tuple[str, int]]:
+        """(topic, partition) of each share, empty for a producer's lane."""
 
     async def poll(self, *, max_records: int = 5_000, timeout: float | None = None) -> list[Fetched]:
         """As `Reader.poll`, from where the lane stands."""

@@ -1,0 +1,250 @@
+"""From the tree of a pipeline file to a plan. Reports every mistake it can find, each at its place."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import attrs
+
+from streamweaver.config import Findings, Node, redactor, structure
+from streamweaver.config.model import (
+    BROKER_DEFAULT,
+    SECTIONS,
+    STAGE_NAME,
+    TOPIC_NAME,
+    FlowConfig,
+    PipelineConfig,
+    ProducerConfig,
+    SinkConfig,
+    StepConfig,
+    TopicConfig,
+)
+from streamweaver.contracts import Codec, RecordTransform
+from streamweaver.errors import Finding, PluginError
+from streamweaver.graph.check import check
+from streamweaver.graph.draft import Draft, StageDraft, TopicDraft
+from streamweaver.graph.plan import Plan, PluginUse, StepPlan
+from streamweaver.plugin import Kind, option_fields
+from streamweaver.registry import Registry
+
+T = TypeVar("T")
+
+DEFAULT_CODEC = "json"
+
+
+def build(tree: Node, registry: Registry) -> tuple[Plan, list[Finding]]:
+    """Return the plan of a pipeline file, and warnings; ConfigError with every finding when the file is wrong."""
+    reader = _Reader(registry)
+    draft = reader.read(tree)
+    plan = check(draft, reader.findings)
+    reader.findings.raise_errors()
+    assert plan is not None, "no plan, no finding: the checks contradict each other"
+    redact = redactor(*(use.options for use in reader.uses), tree=tree)
+    return attrs.evolve(plan, redact=redact), reader.findings.items
+
+
+class _Reader:
+    """Reads the sections of one file; what cannot be read leaves a finding and is left out."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.findings = Findings()
+        self.uses: list[PluginUse] = []
+        self._registry = registry
+
+    def read(self, tree: Node) -> Draft:
+        """Read the whole file."""
+        draft = Draft(tree)
+        draft.pipeline = structure(tree, PipelineConfig, ignore=SECTIONS, findings=self.findings)
+        if tree.kind != "mapping":
+            return draft
+        draft.broker = self._broker(tree)
+        draft.default_codec = self._codec(DEFAULT_CODEC, tree)
+        for name, node in self._entries(tree, "topics", TOPIC_NAME):
+            topic = self._topic(node)
+            if topic is None:
+                draft.whole = False
+            else:
+                draft.topics[name] = topic
+        for section, read in (("producers", self._producer), ("flows", self._flow), ("sinks", self._sink)):
+            for name, node in self._entries(tree, section, STAGE_NAME):
+                stage = read(name, node)
+                if stage is None:
+                    draft.whole = False
+                else:
+                    draft.stages.append(stage)
+        return draft
+
+    def _entries(self, tree: Node, section: str, pattern: str) -> Iterator[tuple[str, Node]]:
+        """Go through a section's entries; one with a bad name is reported and still read."""
+        node = tree.get(section)
+        if node is None or structure(node, dict[str, Any], findings=self.findings) is None:
+            return
+        for name, entry in node.value.items():
+            if not re.fullmatch(pattern, name):
+                self.findings.add(
+                    node.key_mark(name), f"got the name {name!r}, expected a name like {pattern}", path=node.path
+                )
+            yield name, entry
+
+    # -- plugins ----------------------------------------------------------------------------------
+
+    def _use(self, kind: Kind, node: Node, name: str, words: set[str]) -> PluginUse | None:
+        """Load a plugin and read its options, which stand in a mapping beside some `words` of ours."""
+        try:
+            plugin = self._registry.load(kind, name)
+        except PluginError as error:
+            self.findings.add(node.get("use") or node, str(error))
+            return None
+        options = structure(node, plugin.options, ignore=words, findings=self.findings)
+        if options is None:
+            return None
+        use = PluginUse(plugin, options)
+        self.uses.append(use)
+        return use
+
+    def _broker(self, tree: Node) -> PluginUse | None:
+        node = tree.get("broker")
+        if node is None:
+            node = Node("mapping", {}, tree.mark, "broker")
+        name_node = node.get("use")
+        if name_node is None and node.kind == "mapping":
+            return self._use("broker", node, BROKER_DEFAULT, {"use"})
+        name = structure(name_node or node, str, findings=self.findings)
+        return None if name is None else self._use("broker", node, name, {"use"})
+
+    def _codec(self, name: str, node: Node) -> Codec | None:
+        use = self._use("codec", Node("mapping", {}, node.mark, node.path), name, set())
+        codec: Codec | None = None if use is None else use.build()
+        return codec
+
+    def _topic(self, node: Node) -> TopicDraft | None:
+        if node.kind == "scalar" and node.value is None:
+            # `topics: {trades: }` declares a topic with all defaults.
+            node = attrs.evolve(node, kind="mapping", value={})
+        config = structure(node, TopicConfig, findings=self.findings)
+        if config is None:
+            return None
+        codec = self._codec(config.codec, node.get("codec") or node)
+        return None if codec is None else TopicDraft(config, codec, node)
+
+    # -- stages -----------------------------------------------------------------------------------
+
+    def _own(self, node: Node, config: type[T], *, others: set[str]) -> T | None:
+        """Read the words of ours in a stage's mapping; `others` are read elsewhere, or the plugin's."""
+        return structure(node, config, ignore=others, findings=self.findings)
+
+    def _with_plugin(self, kind: Kind, node: Node, config: type[Any], more: set[str]) -> Any:
+        """Read a mapping with a plugin: (our words, the plugin), None for what is wrong."""
+        words = set(option_fields(config)) | {"steps"} | more
+        if node.kind != "mapping" or node.get("use") is None:
+            return self._own(node, config, others={"steps"} | more), None
+        plugin_name = structure(node.get("use") or node, str, findings=Findings())
+        use = None if plugin_name is None else self._use(kind, node, plugin_name, words)
+        others = {key for key in node.value if key not in words} | {"steps"} | more
+        return self._own(node, config, others=others), use
+
+    def _producer(self, name: str, node: Node) -> StageDraft | None:
+        config, use = self._with_plugin("producer", node, ProducerConfig, set())
+        steps = self._steps(node)
+        if config is None or use is None or steps is None:
+            return None
+        return StageDraft(
+            name=name,
+            kind="producer",
+            node=node,
+            config=config,
+            use=use,
+            output=config.to,
+            key=config.key or use.plugin.key,
+            rate=config.rate,
+            count=config.count,
+            steps=steps,
+        )
+
+    def _flow(self, name: str, node: Node) -> StageDraft | None:
+        config = self._own(node, FlowConfig, others={"from", "steps"})
+        inputs, steps = self._inputs(node), self._steps(node)
+        if config is None or inputs is None or steps is None:
+            return None
+        return StageDraft(
+            name=name,
+            kind="flow",
+            node=node,
+            config=config,
+            use=None,
+            inputs=tuple(inputs),
+            input_nodes=tuple(inputs.values()),
+            output=config.to,
+            key=config.key,
+            steps=steps,
+        )
+
+    def _sink(self, name: str, node: Node) -> StageDraft | None:
+        config, use = self._with_plugin("sink", node, SinkConfig, {"from"})
+        inputs, steps = self._inputs(node), self._steps(node)
+        if config is None or use is None or inputs is None or steps is None:
+            return None
+        return StageDraft(
+            name=name,
+            kind="sink",
+            node=node,
+            config=config,
+            use=use,
+            inputs=tuple(inputs),
+            input_nodes=tuple(inputs.values()),
+            steps=steps,
+        )
+
+    def _inputs(self, node: Node) -> dict[str, Node] | None:
+        """Read `from`: a topic or a list of topics, each with its place."""
+        if node.kind != "mapping":
+            return None
+        given = node.get("from")
+        if given is None:
+            self.findings.add(node, "missing key 'from', expected a topic or a list of topics")
+            return None
+        topics = structure(given, str | list[str], findings=self.findings)  # type: ignore[arg-type]
+        if topics is None:
+            return None
+        nodes = [given] if isinstance(topics, str) else given.value
+        if not nodes:
+            self.findings.add(given, "got an empty list, expected at least one topic")
+            return None
+        found: dict[str, Node] = {}
+        for item in nodes:
+            if item.value in found:
+                self.findings.add(item, f"topic {item.value!r} stands here twice")
+            found[item.value] = item
+        return found
+
+    def _steps(self, node: Node) -> tuple[tuple[StepPlan, Node], ...] | None:
+        given = node.get("steps")
+        if given is None or (given.kind == "scalar" and given.value is None):
+            return ()
+        if given.kind != "sequence":
+            self.findings.add(given, f"got a {given.kind}, expected a list of steps")
+            return None
+        names: dict[str, int] = {}
+        steps = [self._step(item, names) for item in given.value]
+        good = tuple(step for step in steps if step is not None)
+        return good if len(good) == len(steps) else None
+
+    def _step(self, node: Node, names: dict[str, int]) -> tuple[StepPlan, Node] | None:
+        config, use = self._with_plugin("transform", node, StepConfig, set())
+        if config is None or use is None:
+            return None
+        # The name keeps a step's state when steps around it change; a second one of a kind is told apart by number.
+        number = names[config.use] = names.get(config.use, 0) + 1
+        name = config.use if number == 1 else f"{config.use}.{number}"
+        if config.concurrency > 1 and not _overlaps(use):
+            self.findings.add(
+                node.get("concurrency") or node,
+                f"{config.use} takes one call at a time, expected an async record function; leave concurrency out",
+            )
+        return StepPlan(name, use, config.concurrency), node
+
+
+def _overlaps(use: PluginUse) -> bool:
+    transform = use.build()
+    return isinstance(transform, RecordTransform) and inspect.iscoroutinefunction(transform.process_record)

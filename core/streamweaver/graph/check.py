@@ -1,0 +1,270 @@
+"""What only the graph shows: who writes what, which keys meet where, what each stage can guarantee. Pure."""
+
+from collections.abc import Iterator
+
+
+from streamweaver.config import Findings, suggest
+from streamweaver.config.model import DELIVERIES, TopicConfig
+from streamweaver.contracts import Delivery, TopicSpec
+from streamweaver.graph.draft import Draft, StageDraft
+from streamweaver.graph.plan import Plan, RestartPlan, RetryPlan, StagePlan, TopicPlan
+from streamweaver.retry import Backoff
+
+
+def weaker(one: Delivery, other: Delivery) -> Delivery:
+    """Return the weaker of two guarantees."""
+    return min(one, other, key=DELIVERIES.index)
+
+
+def check(draft: Draft, findings: Findings) -> Plan | None:
+    """Return the plan, or None when the file is wrong; every mistake is added to `findings`."""
+    if draft.tree.kind != "mapping":
+        return None
+    graph = _Graph(draft, findings)
+    graph.check_names()
+    graph.check_topics()
+    graph.check_loops()
+    partitions = graph.partitions()
+    graph.check_grouping(partitions)
+    stages = [plan for stage in graph.ordered() if (plan := graph.plan(stage)) is not None]
+    if findings.failed or draft.pipeline is None or draft.broker is None or draft.default_codec is None:
+        return None
+    topics = {name: _topic_plan(draft, name, partitions[name]) for name in graph.topic_names()}
+    return Plan(
+        name=draft.pipeline.name,
+        delivery=draft.pipeline.delivery,
+        broker=draft.broker,
+        topics=topics,
+        stages={stage.name: stage for stage in stages},
+        drain_seconds=draft.pipeline.drain_timeout,
+    )
+
+
+def _topic_plan(draft: Draft, name: str, partitions: int) -> TopicPlan:
+    declared = draft.topics.get(name)
+    config = declared.config if declared else TopicConfig()
+    codec = declared.codec if declared else draft.default_codec
+    assert codec is not None, "checked by the caller"
+    spec = TopicSpec(
+        name=name,
+        partitions=partitions,
+        retention_ms=None if config.retention is None else round(config.retention * 1000),
+        retention_bytes=config.retention_size,
+        cleanup=config.cleanup,
+        replication=config.replication,
+        settings=config.settings,
+    )
+    return TopicPlan(spec=spec, codec_name=config.codec, codec=codec, declared=declared is not None)
+
+
+class _Graph:
+    """The stages and topics of a draft, and the questions asked of them."""
+
+    def __init__(self, draft: Draft, findings: Findings) -> None:
+        self._draft = draft
+        self._findings = findings
+        self._writers: dict[str, list[StageDraft]] = {}
+        self._readers: dict[str, list[StageDraft]] = {}
+        for stage in draft.stages:
+            if stage.output is not None:
+                self._writers.setdefault(stage.output, []).append(stage)
+            for topic in stage.inputs:
+                self._readers.setdefault(topic, []).append(stage)
+
+    def topic_names(self) -> list[str]:
+        """Every topic, those declared first."""
+        return list(dict.fromkeys([*self._draft.topics, *self._writers, *self._readers]))
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def check_names(self) -> None:
+        """No two stages of one name, no topic with a name of ours, at least one stage."""
+        draft, findings = self._draft, self._findings
+        if not draft.stages and draft.whole:
+            findings.add(draft.tree, "got no stage, expected at least one under producers, flows or sinks")
+        seen: dict[str, str] = {}
+        for section in ("producers", "flows", "sinks"):
+            node = draft.tree.get(section)
+            if node is None or node.kind != "mapping":
+                continue
+            for name in node.value:
+                if name in seen:
+                    findings.add(
+                        node.key_mark(name), f"the name {name!r} is taken by {seen[name]}", path=f"{section}.{name}"
+                    )
+                seen.setdefault(name, f"{section}.{name}")
+        if draft.pipeline is None:
+            return
+        prefix = f"{draft.pipeline.name}."
+        own = {f"{prefix}dead_letters", f"{prefix}metrics", *(f"{prefix}{name}.replay" for name in seen)}
+        for topic, stage, key in self._mentions():
+            if topic in own:
+                findings.add(stage.place(key), f"topic {topic!r} is the pipeline's own, choose another name")
+        for name, topic_draft in draft.topics.items():
+            if name in own:
+                findings.add(topic_draft.node, f"topic {name!r} is the pipeline's own, choose another name")
+
+    def _mentions(self) -> Iterator[tuple[str, StageDraft, str]]:
+        for stage in self._draft.stages:
+            if stage.output is not None:
+                yield stage.output, stage, "to"
+            for topic in stage.inputs:
+                yield topic, stage, "from"
+
+    # -- topics -----------------------------------------------------------------------------------
+
+    def check_topics(self) -> None:
+        """Everything read is written by someone, everything declared is used."""
+        draft, findings = self._draft, self._findings
+        for stage in draft.stages:
+            for topic, node in zip(stage.inputs, stage.input_nodes, strict=True):
+                declared = draft.topics.get(topic)
+                if topic in self._writers or (declared and declared.config.external) or not draft.whole:
+                    continue
+                if declared:
+                    findings.add(
+                        node,
+                        f"nobody writes topic {topic!r}; if others than this pipeline do, declare it external: true",
+                    )
+                else:
+                    known = [name for name in self.topic_names() if name in self._writers or name in draft.topics]
+                    near = suggest(topic, known) or (f"; known are {', '.join(known)}" if known else "")
+                    findings.add(node, f"unknown topic {topic!r}{near}")
+        for name, declared in draft.topics.items():
+            if draft.whole and name not in self._writers and name not in self._readers:
+                findings.add(declared.node, "no stage reads or writes this topic", warning=True)
+
+    def check_loops(self) -> None:
+        """A flow that feeds itself is a mistake; a longer loop may be meant."""
+        for stage in self._draft.stages:
+            if stage.output in stage.inputs:
+                self._findings.add(
+                    stage.place("to"),
+                    f"flow {stage.name!r} writes the topic {stage.output!r} that it reads: a cycle without a topic "
+                    "between; write another topic",
+                )
+        for stage in self._loop():
+            self._findings.add(
+                stage.place("to"),
+                f"topic {stage.output!r} leads back to this flow: records go round until a step drops them",
+                warning=True,
+            )
+
+    def _loop(self) -> list[StageDraft]:
+        """Return the flows that can be reached from themselves by way of another."""
+        after = {
+            stage.name: [reader for reader in self._readers.get(stage.output or "", []) if reader is not stage]
+            for stage in self._draft.stages
+        }
+        found = []
+        for start in self._draft.stages:
+            pending, seen = list(after[start.name]), set()
+            while pending:
+                stage = pending.pop()
+                if stage is start:
+                    found.append(start)
+                    break
+                if stage.name not in seen:
+                    seen.add(stage.name)
+                    pending += after[stage.name]
+        return found
+
+    def ordered(self) -> list[StageDraft]:
+        """Return the stages with writers before readers; within loops, and otherwise, in the order of the file."""
+        ordered: list[StageDraft] = []
+        left = list(self._draft.stages)
+        while left:
+            waiting = {stage.output for stage in left}
+            ready = [stage for stage in left if not waiting.intersection(stage.inputs)] or left[:1]
+            ordered += ready
+            left = [stage for stage in left if stage not in ready]
+        return ordered
+
+    # -- partitions and keys ----------------------------------------------------------------------
+
+    def partitions(self) -> dict[str, int]:
+        """Return each topic's number of partitions; a topic that is only named has as many as its inputs."""
+        known = {name: topic.config.partitions for name, topic in self._draft.topics.items()}
+        for stage in self.ordered():
+            if stage.output is not None and stage.output not in known:
+                known[stage.output] = max((known.get(topic, 1) for topic in stage.inputs), default=1)
+        return {name: known.get(name, 1) for name in self.topic_names()}
+
+    def _keyed_by(self) -> dict[str, str | None]:
+        """Return the field by which all writers of a topic key it; None where there is none, or not one."""
+        keyed: dict[str, str | None] = {}
+        for stage in self.ordered():
+            if stage.output is None:
+                continue
+            key = stage.key
+            if key is None:
+                # Without a key of its own a flow passes on the keys of its input.
+                fields = {keyed.get(topic) for topic in stage.inputs}
+                key = fields.pop() if len(fields) == 1 else None
+            keyed[stage.output] = key if keyed.get(stage.output, key) == key else None
+        return keyed
+
+    def check_grouping(self, partitions: dict[str, int]) -> None:
+        """A step that groups needs all records of a group in one partition."""
+        keyed = self._keyed_by()
+        for stage in self._draft.stages:
+            for step, node in stage.steps:
+                option = step.use.plugin.groups_by
+                given = getattr(step.use.options, option) if option else None
+                fields = [given] if isinstance(given, str) else list(given or [])
+                for topic in stage.inputs:
+                    declared = self._draft.topics.get(topic)
+                    if not fields or partitions.get(topic, 1) == 1 or (declared and declared.config.external):
+                        continue
+                    if keyed.get(topic) not in fields:
+                        by = f"keyed by {keyed[topic]!r}" if keyed.get(topic) else "not keyed by one field"
+                        self._findings.add(
+                            node.get(option or "") or node,
+                            f"{step.name} groups by {', '.join(map(repr, fields))}, but topic {topic!r} has "
+                            f"{partitions[topic]} partitions and is {by}: set key: {fields[0]} where it is written",
+                        )
+
+    # -- guarantees -------------------------------------------------------------------------------
+
+    def plan(self, stage: StageDraft) -> StagePlan | None:
+        """Return a stage's plan; None when it cannot give the guarantee that is asked of it."""
+        draft = self._draft
+        if draft.pipeline is None or draft.broker is None:
+            return None
+        asked = stage.config.delivery or draft.pipeline.delivery
+        best = weaker(self._best(stage), draft.broker.build().delivery)
+        if best != "best_effort" and weaker(asked, best) != asked:
+            name = stage.use.plugin.name if stage.use else "this flow"
+            node = stage.place("delivery") if stage.config.delivery else stage.place("use")
+            self._findings.add(
+                node,
+                f"{name} can give {best}, but {asked} is asked; set delivery: {best} on this stage to accept that",
+            )
+            return None
+        retry, restart = stage.config.retry, stage.config.restart
+        return StagePlan(
+            name=stage.name,
+            kind=stage.kind,
+            use=stage.use,
+            inputs=stage.inputs,
+            output=stage.output,
+            steps=tuple(step for step, _ in stage.steps),
+            key=stage.key,
+            rate=stage.rate,
+            count=stage.count,
+            timeout_seconds=stage.config.timeout,
+            retry=RetryPlan(retry.attempts, Backoff(retry.initial, retry.longest)),
+            restart=RestartPlan(restart.attempts, restart.reset, Backoff(restart.initial, restart.longest)),
+            on_error=stage.config.on_error,
+            delivery=weaker(best, asked),
+        )
+
+    def _best(self, stage: StageDraft) -> Delivery:
+        """Return the best guarantee that the stage's plugin can give."""
+        if stage.kind == "producer" and stage.use is not None:
+            return "exactly_once" if stage.use.plugin.resumes else "at_least_once"
+        if stage.kind == "sink" and stage.use is not None:
+            groups = any(step.use.plugin.groups_by for step, _ in stage.steps)
+            # State is committed with the broker's offset, which a sink that keeps its own does not go by.
+            return weaker(stage.use.plugin.delivery, "at_least_once") if groups else stage.use.plugin.delivery
+        return "exactly_once"

@@ -1,0 +1,126 @@
+"""The plan of a pipeline: what the engine runs, fully checked. Values only."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from streamweaver.config import Redactor
+from streamweaver.contracts import Codec, Delivery, TopicSpec
+from streamweaver.plugin import Plugin
+from streamweaver.retry import Backoff
+
+StageKind = Literal["producer", "flow", "sink"]
+OnError = Literal["dead_letter", "skip", "stop"]
+
+
+@attrs.frozen
+class PluginUse:
+    """A plugin with the options that one place of the file gives it."""
+
+    plugin: Plugin
+    options: Any
+    """Instance of `plugin.options`."""
+
+    def build(self) -> Any:
+        """Make a fresh running plugin; a restarted stage gets a new one."""
+        # A copy, since a class-form plugin is its own options and may keep resources on itself.
+        return self.plugin.build(attrs.evolve(self.options))
+
+
+@attrs.frozen
+class StepPlan:
+    """One transform of a stage. `name` is unique in the stage and names the step's state."""
+
+    name: str
+    use: PluginUse
+    concurrency: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class TopicPlan:
+    """A topic with the codec of its values."""
+
+    spec: TopicSpec
+    codec_name: str
+    codec: Codec
+    declared: bool = True
+    """False for a topic that is only named by a stage."""
+
+    @property
+    def name(self) -> str:
+        """The topic's name."""
+        return self.spec.name
+
+
+@attrs.frozen
+class RetryPlan:
+    """How often a call is tried."""
+
+    attempts: int
+    backoff: Backoff
+
+
+@attrs.frozen
+class RestartPlan:
+    """How a failed stage is started again."""
+
+    attempts: int
+    reset_seconds: float
+    backoff: Backoff
+
+
+@attrs.frozen(kw_only=True)
+class StagePlan:
+    """One running producer, flow or sink."""
+
+    name: str
+    kind: StageKind
+    use: PluginUse | None
+    """The producer's or sink's plugin; None for a flow."""
+    inputs: tuple[str, ...] = ()
+    output: str | None = None
+    steps: tuple[StepPlan, ...] = ()
+    key: str | None = None
+    rate: float | None = None
+    count: int | None = None
+    timeout_seconds: float | None = None
+    retry: RetryPlan
+    restart: RestartPlan
+    on_error: OnError = "dead_letter"
+    delivery: Delivery
+    """What the stage really guarantees."""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A checked pipeline."""
+
+    name: str
+    delivery: Delivery
+    """What was asked for; every stage that is not best effort guarantees at least this."""
+    broker: PluginUse
+    topics: Mapping[str, TopicPlan]
+    stages: Mapping[str, StagePlan]
+    """In an order in which writers come before readers, as far as there is one."""
+    drain_seconds: float
+    redact: Redactor = attrs.field(factory=Redactor, repr=False)
+    """Blanks the values of secret options in a text."""
+
+    @property
+    def dead_letters(self) -> str:
+        """The topic of the pipeline's dead letters."""
+        return f"{self.name}.dead_letters"
+
+    @property
+    def metrics(self) -> str:
+        """The topic of the stages' figures."""
+        return f"{self.name}.metrics"
+
+    def replay(self, stage: str) -> str:
+        """The topic from which a stage takes dead letters that are to be tried again."""
+        return f"{self.name}.{stage}.replay"
+
+    def group(self, stage: str) -> str:
+        """The consumer group of a stage; also the name under which a producer's position is kept."""
+        return f"{self.name}.{stage}"

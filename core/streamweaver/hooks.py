@@ -1,0 +1,101 @@
+"""Observers: what may watch a pipeline without being part of it (pluggy, behind this module).
+
+Hooks are called synchronously, for a stage's life and once for each unit of work, never for each record. An observer
+that fails is logged and disconnected; the pipeline goes on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+
+from streamweaver.errors import PluginError
+
+PROJECT = "streamweaver"
+GROUP = "streamweaver.observers"
+
+spec = pluggy.HookspecMarker(PROJECT)
+observer = pluggy.HookimplMarker(PROJECT)
+"""Marks a function or method as the implementation of the hook of the same name."""
+
+
+class Hooks:
+    """Every hook there is. An implementation takes the arguments it wants, by name."""
+
+    @spec
+    def pipeline_starting(self, pipeline: str, stages: list[str]) -> None:
+        """The file is valid and the broker is open; no stage has started."""
+
+    @spec
+    def pipeline_stopped(self, pipeline: str, error: str | None) -> None:
+        """Every stage has ended; `error` says why the pipeline failed, None when it did not."""
+
+    @spec
+    def stage_started(self, stage: str) -> None:
+        """A stage's plugins are open; also after each restart."""
+
+    @spec
+    def stage_failed(self, stage: str, error: str, restart_in: float | None) -> None:
+        """A stage failed; it starts again after `restart_in` seconds, or never (None)."""
+
+    @spec
+    def stage_ended(self, stage: str) -> None:
+        """A stage has nothing more to do, or was stopped."""
+
+    @spec
+    def unit_done(self, stage: str, received: int, out: int, seconds: float) -> None:
+        """A unit of work is durable: how many records it read and wrote, and how long it took."""
+
+    @spec
+    def metrics_published(self, pipeline: str, metrics: dict[str, Any]) -> None:
+        """The figures of all stages, about once a second."""
+
+
+class Observers:
+    """The connected observers; calling a hook never fails."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(Hooks)
+
+    def load_installed(self) -> None:
+        """Connect every observer that installed distributions offer."""
+        self._manager.load_setuptools_entrypoints(GROUP)
+        for plugin in self._manager.get_plugins():
+            self._check(plugin)
+
+    def connect(self, observer: object) -> None:
+        """Connect an object with hook implementations; PluginError when one fits no hook."""
+        try:
+            self._manager.register(observer)
+        except pluggy.PluginValidationError as error:
+            # pluggy keeps a plugin that it has just found invalid.
+            self._manager.unregister(observer)
+            raise PluginError(f"observer {observer!r}: {error}") from error
+        self._check(observer)
+
+    def _check(self, plugin: object) -> None:
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(plugin)
+            raise PluginError(f"observer {plugin!r}: {error}") from error
+
+    def wants(self, hook: str) -> bool:
+        """Whether anyone implements a hook, for callers that would have to prepare its arguments."""
+        return bool(getattr(self._manager.hook, hook).get_hookimpls())
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call a hook on each observer; one that raises is reported and disconnected."""
+        caller = getattr(self._manager.hook, hook)
+        for implementation in caller.get_hookimpls():
+            chosen = {name: arguments[name] for name in implementation.argnames}
+            try:
+                implementation.function(*chosen.values())
+            except Exception as error:
+                self._manager.unregister(implementation.plugin)
+                self._report(
+                    f"observer {implementation.plugin_name} failed in {hook} and is disconnected: "
+                    f"{type(error).__name__}: {error}"
+                )

@@ -1,0 +1,167 @@
+"""Finding plugins by kind and name through entry points (stevedore, behind one thin class).
+
+Listing imports nothing; a plugin's module is imported when it is named. First-party plugins come this way too.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, get_args
+
+import attrs
+from stevedore import DriverManager, ExtensionManager
+
+from streamweaver.errors import DuplicatePluginError, PluginError, PluginLoadError, PluginNotFoundError
+from streamweaver.plugin import API_VERSION, Kind, Plugin, option_fields, plugin_of
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+ONLY = "STREAMWEAVER_PLUGINS"
+"""Environment variable: the distributions, separated by commas, whose plugins may be used; all when unset."""
+
+RESERVED = frozenset(
+    {"use", "to", "from", "key", "rate", "count", "timeout", "retry", "on_error", "steps", "delivery", "restart"}
+    | {"concurrency"}
+)
+"""Words of the pipeline file that stand beside a plugin's options, so no option may have one as its name."""
+
+
+@attrs.frozen(order=True)
+class Origin:
+    """Which distribution offers a plugin."""
+
+    kind: Kind
+    name: str
+    distribution: str
+    version: str
+    target: str
+    """`module:attribute`, as the entry point says."""
+
+
+def group(kind: Kind) -> str:
+    """Return the entry-point group of a kind of plugin."""
+    return f"streamweaver.{kind}s"
+
+
+class Registry:
+    """The plugins that can be used. Build one and pass it on; there is no global one."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[Kind, str], Plugin] = {}
+        allowed = os.environ.get(ONLY)
+        self._allowed = {part.strip() for part in allowed.split(",")} if allowed else None
+
+    def add(self, plugins: Iterable[object]) -> None:
+        """Add decorated classes or functions that no distribution offers (tests, notebooks)."""
+        for target in plugins:
+            plugin = plugin_of(target)
+            self._loaded[plugin.kind, plugin.name] = plugin
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the names of a kind, sorted, without importing any of them."""
+        if self._allowed is not None:
+            installed = {origin.name for origin in self.origins(kind)}
+        else:
+            installed = {point.name for point in _entry_points(kind)}
+        return sorted(installed | {name for of_kind, name in self._loaded if of_kind == kind})
+
+    def origins(self, kind: Kind) -> list[Origin]:
+        """Return what installed distributions offer of a kind, sorted, without importing any of it."""
+        # stevedore's cache forgets the distribution of an entry point, so this asks the metadata itself. A set,
+        # since one distribution may be found twice on `sys.path` (an editable install and its source folder).
+        return sorted(
+            {
+                Origin(kind, point.name, distribution.metadata["Name"], distribution.version, point.value)
+                for distribution in importlib.metadata.distributions()
+                for point in distribution.entry_points.select(group=group(kind))
+                if self._allowed is None or distribution.metadata["Name"] in self._allowed
+            }
+        )
+
+    def origin(self, kind: Kind, name: str) -> Origin:
+        """Return which distribution offers a plugin; PluginError when none does, or more than one."""
+        offers = [origin for origin in self.origins(kind) if origin.name == name]
+        if not offers:
+            raise PluginNotFoundError(self._not_found(kind, name))
+        if len(offers) > 1:
+            which = " and ".join(f"{o.distribution} {o.version}" for o in offers)
+            raise DuplicatePluginError(
+                f"{kind} {name!r} is offered by {which}: uninstall one, or name the wanted one in {ONLY}"
+            )
+        return offers[0]
+
+    def load(self, kind: Kind, name: str) -> Plugin:
+        """Import and return a plugin; each way in which this can fail is a PluginError that says what to do."""
+        if (kind, name) not in self._loaded:
+            if self._allowed is not None or sum(point.name == name for point in _entry_points(kind)) != 1:
+                self.origin(kind, name)
+            self._loaded[kind, name] = self._import(kind, name)
+        return self._loaded[kind, name]
+
+    def _import(self, kind: Kind, name: str) -> Plugin:
+        try:
+            plugin = plugin_of(DriverManager[Any](group(kind), name, conflict_resolver=self._choose).driver)
+            _check(plugin, kind, name)
+        except PluginError as error:
+            raise PluginLoadError(f"{self._what(kind, name)}: {error}") from error
+        except ModuleNotFoundError as error:
+            raise PluginLoadError(
+                f"{self._what(kind, name)} needs the module {error.name!r}: {self._remedy(kind, name, error.name)}"
+            ) from error
+        except Exception as error:
+            raise PluginLoadError(
+                f"{self._what(kind, name)} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        return plugin
+
+    def _choose(self, _namespace: str, name: str, extensions: list[Any]) -> Any:
+        """Pick the extension whose distribution is allowed, where several offer the name."""
+        kind = next(kind for kind in KINDS if group(kind) == _namespace)
+        target = self.origin(kind, name).target
+        return next(extension for extension in extensions if extension.entry_point.value == target)
+
+    def _what(self, kind: Kind, name: str) -> str:
+        origin = self.origin(kind, name)
+        return f"{kind} {name!r} of {origin.distribution} {origin.version}"
+
+    def _remedy(self, kind: Kind, name: str, module: str | None) -> str:
+        """Say what to install; an extra named as the plugin is the convention for its third-party client."""
+        origin = self.origin(kind, name)
+        own = origin.target.partition(".")[0].partition(":")[0]
+        if module and module.partition(".")[0] == own:
+            return f"reinstall {origin.distribution}, its entry point {origin.target!r} leads nowhere"
+        extras = importlib.metadata.metadata(origin.distribution).get_all("Provides-Extra") or []
+        if name in extras:
+            return f"pip install '{origin.distribution}[{name}]'"
+        return f"install it, or reinstall {origin.distribution}"
+
+    def _not_found(self, kind: Kind, name: str) -> str:
+        other = next((k for k in KINDS if k != kind and name in self.names(k)), None)
+        if other:
+            return f"no {kind} is named {name!r}, but a {other} is"
+        known = self.names(kind)
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known) or 'none'}"
+        return f"no {kind} is named {name!r}; {hint}"
+
+
+def _entry_points(kind: Kind) -> list[importlib.metadata.EntryPoint]:
+    # A manager that has loaded nothing: every other one imports all plugins of the group when it is made.
+    manager = ExtensionManager[Any].make_test_instance([], namespace=group(kind))
+    return manager.list_entry_points()
+
+
+def _check(plugin: Plugin, kind: Kind, name: str) -> None:
+    if plugin.kind != kind:
+        raise PluginLoadError(f"it is a {plugin.kind}: its entry point stands in the wrong group")
+    if plugin.name != name:
+        raise PluginLoadError(f"it calls itself {plugin.name!r}: entry point and decorator must agree")
+    if plugin.api != API_VERSION:
+        hint = "upgrade streamweaver" if plugin.api > API_VERSION else "upgrade the plugin"
+        raise PluginLoadError(
+            f"it was made for plugin API {plugin.api}, this streamweaver offers {API_VERSION}: {hint}"
+        )
+    clash = sorted(RESERVED & option_fields(plugin.options).keys())
+    if clash:
+        raise PluginLoadError(f"its option {clash[0]!r} is a word of the pipeline file: rename it")

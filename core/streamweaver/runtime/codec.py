@@ -1,0 +1,145 @@
+"""Between columns of bytes and records: decoding what a lane hands out, encoding what goes to a topic.
+
+The hot path: list operations over whole batches. Only when one fails are records looked at one by one, to tell which.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from streamweaver.contracts import Codec, Fetched, Rows
+from streamweaver.errors import BadRecord, CodecError
+from streamweaver.partitioner import remembering
+from streamweaver.record import Headers, Record
+
+
+@attrs.frozen
+class Undecoded:
+    """A row that could not be decoded."""
+
+    index: int
+    error: Exception
+
+
+def decode(rows: Fetched, codec: Codec) -> tuple[list[Record], list[Undecoded]]:
+    """Make records of rows, each with its row's index as origin, and say which rows are undecodable."""
+    decode_one = codec.decode
+    headers: list[Headers] | tuple[Headers, ...] = rows.headers or ((),) * len(rows)
+    try:
+        values = [None if value is None else decode_one(value) for value in rows.values]
+    except Exception:
+        return _decode_each(rows, decode_one, headers)
+    columns = zip(values, rows.keys, rows.timestamps, headers, range(len(values)), strict=True)
+    return [Record(value, key, time, header, None, index) for value, key, time, header, index in columns], []
+
+
+def _decode_each(
+    rows: Fetched, decode_one: Callable[[bytes], Any], headers: list[Headers] | tuple[Headers, ...]
+) -> tuple[list[Record], list[Undecoded]]:
+    records, undecoded = [], []
+    for index, data in enumerate(rows.values):
+        try:
+            value = None if data is None else decode_one(data)
+        except Exception as error:
+            undecoded.append(Undecoded(index, error))
+        else:
+            records.append(Record(value, rows.keys[index], rows.timestamps[index], headers[index], None, index))
+    return records, undecoded
+
+
+class _Places(dict[Any, "tuple[bytes | None, int]"]):
+    """Key of a record to (encoded key, partition), remembered for text and bytes."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__()
+        self._partition = remembering(partitions)
+
+    def __missing__(self, key: Any) -> tuple[bytes | None, int]:
+        if isinstance(key, str):
+            encoded = key.encode()
+        elif isinstance(key, bytes):
+            encoded = key
+        elif isinstance(key, int | float):
+            # Not remembered: 1, 1.0 and True are one key of a dict, but not one text.
+            encoded = str(key).encode()
+            return encoded, self._partition(encoded)
+        else:
+            raise CodecError(f"key: got {type(key).__name__}, expected text, bytes or a number")
+        if len(self) >= 50_000:
+            self.clear()
+        self[key] = place = encoded, self._partition(encoded)
+        return place
+
+
+class Encoder:
+    """Encodes records for one topic: values by its codec, keys, and the partition that follows from the key."""
+
+    def __init__(self, codec: Codec, partitions: int, key: str | None) -> None:
+        self._encode_value = codec.encode
+        self._partitions = partitions
+        self._key_path = key.split(".") if key else []
+        self._places = _Places(partitions)
+
+    def encode(self, records: list[Record], home: int, now: int) -> dict[int, Rows]:
+        """Return rows by partition. Records without a key go to the partition `home`; those without a time get `now`.
+
+        Raises BadRecord with the index of the first record that cannot be encoded.
+        """
+        try:
+            return self._encode_all(records, home, now)
+        except Exception:
+            for index, record in enumerate(records):
+                try:
+                    self._encode_all([record], home, now)
+                except Exception as error:
+                    raise BadRecord(index, error) from error
+            raise
+
+    def _encode_all(self, records: list[Record], home: int, now: int) -> dict[int, Rows]:
+        encode_value = self._encode_value
+        values = [None if r.value is None else encode_value(r.value) for r in records]
+        times = [now if r.timestamp is None else r.timestamp for r in records]
+        places = self._place_all(records, home)
+        headers = [r.headers for r in records] if any(r.headers for r in records) else None
+        if self._partitions == 1:
+            return {0: Rows([key for key, _ in places], values, times, headers)}
+        rows: dict[int, Rows] = {}
+        for index, (key, partition) in enumerate(places):
+            row = rows.get(partition)
+            if row is None:
+                row = rows[partition] = Rows([], [], [], None if headers is None else [])
+            row.keys.append(key)
+            row.values.append(values[index])
+            row.timestamps.append(times[index])
+            if headers is not None and row.headers is not None:
+                row.headers.append(headers[index])
+        return rows
+
+    def _place_all(self, records: list[Record], home: int) -> list[tuple[bytes | None, int]]:
+        places = self._places
+        places[None] = (None, home % self._partitions)
+        path = self._key_path
+        if not path:
+            return [places[r.key] for r in records]
+        if len(path) == 1:
+            field = path[0]
+            try:
+                keys = [r.value[field] for r in records]
+            except (KeyError, TypeError):
+                pass
+            else:
+                if None not in keys:
+                    return [places[key] for key in keys]
+        # A tombstone has no fields; it keeps the key it came with.
+        return [places[r.key if r.value is None else _field(r.value, path)] for r in records]
+
+
+def _field(value: Any, path: list[str]) -> Any:
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            raise CodecError(f"key: the record has no field {'.'.join(path)!r}")
+        value = value[name]
+    if value is None:
+        raise CodecError(f"key: field {'.'.join(path)!r} is null")
+    return value

@@ -1,0 +1,113 @@
+"""What the engine lends to plugins: the contexts of the contracts, made real."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+
+import attrs
+
+from streamweaver.metrics import StageMetrics
+from streamweaver.record import Record
+from streamweaver.runtime.clock import Clock
+from streamweaver.runtime.state import StateView
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Log(Protocol):
+    """Where log lines of a stage go; redaction and form are the receiver's business."""
+
+    def __call__(self, level: str, event: str, /, **fields: Any) -> None:
+        """Write one line."""
+
+
+@attrs.define
+class Threads:
+    """One thread for a stage's blocking code, started at the first use."""
+
+    _pool: ThreadPoolExecutor | None = None
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call in the thread; calls queue up."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="streamweaver-stage")
+        call = functools.partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def close(self) -> None:
+        """Let the thread end after what it is doing."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+@attrs.define
+class StageContext:
+    """The part that every kind of plugin gets, one a stage."""
+
+    pipeline: str
+    stage: str
+    clock: Clock
+    metrics: StageMetrics
+    write_log: Log
+    threads: Threads = attrs.field(factory=Threads)
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return self.clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the stage's clock."""
+        await self.clock.sleep(seconds)
+
+    async def run_blocking(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking code in the stage's thread."""
+        return await self.threads.run(function, *args, **kwargs)
+
+    def log(
+        self, event: str, /, *, level: Literal["debug", "info", "warning", "error"] = "info", **fields: Any
+    ) -> None:
+        """Write one log line, marked with the stage."""
+        self.write_log(level, event, stage=self.stage, **fields)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a counter of the stage's own."""
+        self.metrics.counters[name] = self.metrics.counters.get(name, 0) + amount
+
+    def gauge(self, name: str, value: float) -> None:
+        """Set a figure of the stage's own."""
+        self.metrics.gauges[name] = value
+
+
+@attrs.define
+class ProducerStageContext(StageContext):
+    """A producer's context, made anew for each call of `produce`."""
+
+    position: Any = None
+    emitted: int = 0
+
+
+@attrs.define(kw_only=True)
+class StepContext(StageContext):
+    """A step's context for one partition. For `open`, which belongs to no partition, `state` is not set."""
+
+    state: StateView = attrs.field(default=None)
+    topic: str = ""
+    partition: int = 0
+
+
+@attrs.define(kw_only=True)
+class SinkStageContext(StageContext):
+    """A sink's context."""
+
+    topics: Sequence[str]
+    data_dir: Path
+    read_history: Callable[[str, int], Awaitable[list[Record]]]
+
+    async def history(self, topic: str, limit: int) -> list[Record]:
+        """Return up to `limit` of the newest records of a topic, oldest first."""
+        return await self.read_history(topic, limit)

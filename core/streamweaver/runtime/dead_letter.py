@@ -1,0 +1,100 @@
+"""Dead letters: the record as it came, with what happened to it in headers of ours.
+
+Value, key and headers of the original stay byte for byte, so a dead letter can be read by any client and replayed.
+Its timestamp is the time of the failure.
+"""
+
+from typing import Any
+
+import attrs
+
+from streamweaver.contracts import Rows
+from streamweaver.record import Headers
+
+PREFIX = "streamweaver."
+"""Begins the name of each header of ours."""
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetter:
+    """One record that a stage could not process."""
+
+    stage: str
+    step: str
+    """The step that failed, or `decode`, `encode`, `produce`, `write`."""
+    error: str
+    """Class of the error."""
+    reason: str
+    """Its text."""
+    tries: int
+    failed_at: int
+    """When, in ms."""
+    topic: str
+    partition: int
+    offset: int
+    """Where the record came from; for a producer's record the topic it was meant for, and offset -1."""
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what programs see, key, value and headers left out since their form depends on the reader."""
+        return attrs.asdict(self, filter=lambda a, _: a.name not in ("key", "value", "headers"))
+
+
+def to_rows(letters: list[DeadLetter]) -> Rows:
+    """Put dead letters into columns."""
+    return Rows(
+        [letter.key for letter in letters],
+        [letter.value for letter in letters],
+        [letter.failed_at for letter in letters],
+        [_own_headers(letter) + letter.headers for letter in letters],
+    )
+
+
+def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: Headers) -> DeadLetter:
+    """Read a dead letter back; ValueError when it is none."""
+    own = {name.removeprefix(PREFIX): data.decode() for name, data in headers if name.startswith(PREFIX)}
+    try:
+        return DeadLetter(
+            stage=own["stage"],
+            step=own["step"],
+            error=own["error"],
+            reason=own["reason"],
+            tries=int(own["tries"]),
+            failed_at=failed_at,
+            topic=own["topic"],
+            partition=int(own["partition"]),
+            offset=int(own["offset"]),
+            timestamp=int(own["timestamp"]),
+            key=key,
+            value=value,
+            headers=tuple(header for header in headers if not header[0].startswith(PREFIX)),
+        )
+    except KeyError as error:
+        raise ValueError(f"no dead letter: header {PREFIX}{error.args[0]} is missing") from error
+
+
+def _own_headers(letter: DeadLetter) -> Headers:
+    return tuple(
+        (PREFIX + name, str(value).encode()) for name, value in letter.as_dict().items() if name != "failed_at"
+    )
+
+
+# -- replay ---------------------------------------------------------------------------------------
+
+ORIGINAL_TOPIC = PREFIX + "topic"
+"""Header of a replayed record: the topic it originally came from, which is what plugins see."""
+
+
+def replay_headers(letter: DeadLetter) -> Headers:
+    """Return the headers for a dead letter that is put into its stage's replay topic."""
+    return ((ORIGINAL_TOPIC, letter.topic.encode()), *letter.headers)
+
+
+def original_topic(headers: Headers) -> tuple[str | None, Headers]:
+    """Split a replayed record's headers into the topic it originally came from and the original headers."""
+    if headers and headers[0][0] == ORIGINAL_TOPIC:
+        return headers[0][1].decode(), headers[1:]
+    return None, headers

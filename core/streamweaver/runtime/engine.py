@@ -1,0 +1,268 @@
+"""Running a whole pipeline in one process: start, watch, drain, stop."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from streamweaver.contracts import Broker, BrokerContext, TopicSpec
+from streamweaver.errors import RunError, StreamWeaverError
+from streamweaver.graph.plan import Plan, StagePlan
+from streamweaver.hooks import Observers
+from streamweaver.runtime.clock import Clock
+from streamweaver.runtime.context import Log
+from streamweaver.runtime.flow import run_flow
+from streamweaver.runtime.lag import measure
+from streamweaver.runtime.producer import Stop, run_producer
+from streamweaver.runtime.report import METRICS_SPEC, Reporter
+from streamweaver.runtime.scope import Scope
+from streamweaver.runtime.sink import run_sink
+
+# Dead letters are kept until somebody has dealt with them.
+_LETTERS = TopicSpec(name="", partitions=1)
+
+End = Literal["idle", "asked", "duration", "failed"]
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """How one run differs from another of the same pipeline."""
+
+    duration_seconds: float | None = None
+    until_idle: bool = False
+    only: frozenset[str] | None = None
+    """Names of the stages to run; None for all."""
+
+
+@attrs.frozen
+class Summary:
+    """How a run ended."""
+
+    counts: dict[str, dict[str, int]]
+    drained: bool
+    error: str | None = None
+
+
+class Engine:
+    """One run of a pipeline. `run` once; `stop` and `abort` from signal handlers."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: RunOptions,
+        *,
+        data_dir: Path,
+        clock: Clock,
+        log: Log,
+        redact: Callable[[str], str],
+        observers: Observers,
+    ) -> None:
+        self.plan = plan
+        self._options = options
+        self._data_dir = data_dir
+        self._clock = clock
+        self._log = log
+        self._redact = redact
+        self._observers = observers
+        self._broker: Broker = plan.broker.build()
+        self._stops: dict[str, Stop] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._error: str | None = None
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._aborting = asyncio.Event()
+        self.scopes = {stage.name: self._scope(stage) for stage in self._chosen()}
+        self._reporter = Reporter(plan, self._broker, clock, self.scopes, observers, log)
+
+    def _chosen(self) -> list[StagePlan]:
+        only = self._options.only
+        return [stage for stage in self.plan.stages.values() if only is None or stage.name in only]
+
+    def _scope(self, stage: StagePlan) -> Scope:
+        return Scope(
+            plan=self.plan,
+            stage=stage,
+            broker=self._broker,
+            clock=self._clock,
+            data_dir=self._data_dir,
+            log=self._log,
+            redact=self._redact,
+            observers=self._observers,
+            progressed=self._wake.set,
+        )
+
+    # -- from outside -----------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop producers, let what is under way flow out, then end; at most `drain_timeout` long."""
+        self._stopping = True
+        self._wake.set()
+
+    def abort(self) -> None:
+        """End now. What is not durable is given back, and the next start goes on from there."""
+        self._stopping = True
+        self._aborting.set()
+        self._wake.set()
+
+    async def run(self) -> Summary:
+        """Run until stopped, idle (if asked to), or failed; never raises for a failure of the pipeline."""
+        await self._broker.open(BrokerContext(pipeline=self.plan.name, data_dir=self._data_dir))
+        drained = False
+        try:
+            await self._broker.create(self._topics())
+            self._observers.call("pipeline_starting", pipeline=self.plan.name, stages=list(self.scopes))
+            self._start()
+            reporting = asyncio.create_task(self._reporter.run())
+            try:
+                await self._until_told()
+                drained = await self._drain()
+            finally:
+                reporting.cancel()
+                await self._end_all()
+                await asyncio.wait({reporting})
+            if drained and self._error is None:
+                self._check_balance()
+            await self._reporter.publish()
+        finally:
+            await self._broker.close()
+            self._observers.call("pipeline_stopped", pipeline=self.plan.name, error=self._error)
+        counts = {name: scope.metrics.counts() for name, scope in self.scopes.items()}
+        return Summary(counts, drained, self._error)
+
+    # -- phases -----------------------------------------------------------------------------------
+
+    def _topics(self) -> list[TopicSpec]:
+        def widest(stage: StagePlan) -> int:
+            return max(self.plan.topics[name].spec.partitions for name in stage.inputs)
+
+        replays = [
+            TopicSpec(name=self.plan.replay(stage.name), partitions=widest(stage))
+            for stage in self.plan.stages.values()
+            if stage.inputs
+        ]
+        own = [
+            attrs.evolve(_LETTERS, name=self.plan.dead_letters),
+            attrs.evolve(METRICS_SPEC, name=self.plan.metrics),
+        ]
+        return [*(topic.spec for topic in self.plan.topics.values()), *own, *replays]
+
+    def _start(self) -> None:
+        # Readers first, so that no record waits for its reader to open.
+        for scope in sorted(self.scopes.values(), key=lambda scope: scope.stage.kind == "producer"):
+            name = scope.stage.name
+            self._tasks[name] = asyncio.create_task(self._supervise(scope), name=name)
+
+    async def _supervise(self, scope: Scope) -> None:
+        """Run a stage, and start it again after failures as its restart policy says."""
+        name = scope.stage.name
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await self._run_stage(scope)
+                break
+            except Exception as error:
+                wait = self._failed(scope, error, self._clock.monotonic() - started)
+                if wait is None:
+                    return
+                await self._clock.sleep(wait)
+                scope.error = None
+                scope.metrics.restarts += 1
+                scope.activity.now("starting")
+        scope.activity.now("ended")
+        self._observers.call("stage_ended", stage=name)
+        self._wake.set()
+
+    async def _run_stage(self, scope: Scope) -> None:
+        if scope.stage.kind == "producer":
+            stop = self._stops[scope.stage.name] = Stop()
+            if not self._stopping:
+                await run_producer(scope, stop)
+        elif scope.stage.kind == "flow":
+            await run_flow(scope)
+        else:
+            await run_sink(scope)
+
+    def _failed(self, scope: Scope, error: Exception, ran: float) -> float | None:
+        """Note a stage's failure; return the wait before its restart, or None when the pipeline has failed."""
+        name = scope.stage.name
+        text = self._redact(str(error) or type(error).__name__)
+        if not isinstance(error, StreamWeaverError):
+            text = f"{type(error).__name__}: {text}"
+        final = isinstance(error, RunError)
+        wait = None if final else scope.restarts.failed(ran)
+        scope.error = text
+        self._observers.call("stage_failed", stage=name, error=text, restart_in=wait)
+        if wait is None:
+            scope.activity.now("failed")
+            tried = "" if final else f" (after {scope.restarts.attempts} restarts)"
+            self._error = f"stage {name}: {text}{tried}"
+            self._log("error", "stage failed for good", stage=name, error=text)
+            self._wake.set()
+        else:
+            scope.activity.now(f"waiting for its restart after: {text}")
+            self._log("warning", "stage failed", stage=name, error=text, restart_in_seconds=round(wait, 1))
+        return wait
+
+    async def _until_told(self) -> None:
+        """Wait for the reason to end."""
+        ends_at = None
+        if self._options.duration_seconds is not None:
+            ends_at = self._clock.monotonic() + self._options.duration_seconds
+        while not self._stopping and self._error is None:
+            if self._options.until_idle and self._producers_ended() and await self._idle():
+                return
+            if ends_at is not None and self._clock.monotonic() >= ends_at:
+                return
+            await self._next_change(None if ends_at is None else ends_at - self._clock.monotonic())
+
+    async def _next_change(self, most_seconds: float | None) -> None:
+        # Without a change nothing is looked at; but a stage that waits for its restart makes none.
+        try:
+            async with asyncio.timeout(1.0 if most_seconds is None else max(0.0, min(1.0, most_seconds))):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _drain(self) -> bool:
+        """Stop the producers, then wait until everything they made has gone through; returns whether it has."""
+        self._stopping = True
+        for stop in self._stops.values():
+            stop.request()
+        deadline = self._clock.monotonic() + self.plan.drain_seconds
+        while self._error is None and not self._aborting.is_set():
+            if self._producers_ended() and await self._idle():
+                return True
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                break
+            await self._next_change(left)
+        return False
+
+    def _producers_ended(self) -> bool:
+        return all(task.done() for name, task in self._tasks.items() if self.scopes[name].stage.kind == "producer")
+
+    async def _idle(self) -> bool:
+        """Whether no stage has lag. Writers are looked at before readers; loops of topics ask for a second look."""
+        for _ in range(2):
+            for scope in self.scopes.values():
+                if scope.stage.inputs and (await measure(scope, self._broker)).records:
+                    return False
+        return True
+
+    async def _end_all(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        for scope in self.scopes.values():
+            scope.threads.close()
+
+    def _check_balance(self) -> None:
+        for name, scope in self.scopes.items():
+            try:
+                scope.metrics.check_balance(name)
+            except StreamWeaverError as error:
+                self._error = str(error)

@@ -1,0 +1,96 @@
+"""A flow: reads topics, applies steps, writes a topic; one unit of work over all that waits."""
+
+import time
+
+from streamweaver.contracts import Fetched, Lane, Rows, UnitOfWork
+from streamweaver.record import Record
+from streamweaver.runtime.chain import Chain, Outcome
+from streamweaver.runtime.codec import Encoder
+from streamweaver.runtime.dead_letter import DeadLetter
+from streamweaver.runtime.lane_work import LaneWork
+from streamweaver.runtime.lanes import run_lanes
+from streamweaver.runtime.plugin_life import opened
+from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_context
+
+Encoded = dict[int, Rows]
+
+TICK_SECONDS = 1.0
+"""How often steps are told that time has passed."""
+
+
+async def run_flow(scope: Scope) -> None:
+    """Run a flow until it is cancelled or fails."""
+    plugins, steps = make_steps(scope)
+    context = step_context(scope)
+    topics = [*scope.stage.inputs, scope.plan.replay(scope.stage.name)]
+    async with opened([(plugin, context) for plugin in plugins], scope.log):
+        scope.observers.call("stage_started", stage=scope.stage.name)
+        await run_lanes(scope, topics, lambda lane: _Flow(scope, lane, steps).run())
+
+
+class _Flow:
+    """One lane of a flow."""
+
+    def __init__(self, scope: Scope, lane: Lane, steps: OpenSteps) -> None:
+        assert scope.stage.output is not None, "the graph gives each flow an output"
+        topic = scope.plan.topics[scope.stage.output]
+        self._scope = scope
+        self._lane = lane
+        self._output = topic.name
+        self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key)
+        self._home = 0
+        self._ticks = steps.tick
+        self._work = LaneWork(scope, lane, steps, Chain[Encoded](steps.steps, self._encode, scope.limits))
+
+    def _encode(self, records: list[Record]) -> Encoded:
+        return self._encoder.encode(records, self._home, self._scope.clock.now())
+
+    async def run(self) -> None:
+        """Read, process, commit, again and again."""
+        scope, lane = self._scope, self._lane
+        next_tick = scope.clock.monotonic() + TICK_SECONDS
+        while True:
+            scope.activity.now(IDLE)
+            wait = max(0.0, next_tick - scope.clock.monotonic()) if self._ticks else None
+            fetched = await lane.poll(timeout=wait)
+            started = time.perf_counter()
+            unit = lane.begin()
+            try:
+                letters: list[DeadLetter] = []
+                for rows in fetched:
+                    # Records without a key stay together: in the partition with the number of their input's.
+                    self._home = rows.partition
+                    for done in await self._work.transform(rows):
+                        letters += done.letters
+                        self._append(unit, done.outcome)
+                    unit.mark(rows.topic, rows.partition, rows.next_offset)
+                if self._ticks and scope.clock.monotonic() >= next_tick:
+                    self._append(unit, await self._work.tick())
+                    next_tick = scope.clock.monotonic() + TICK_SECONDS
+                scope.letter_unit(unit, letters)
+                if self._work.put_state(unit) or fetched or self._work.tally.out:
+                    scope.activity.now("committing")
+                    await unit.commit()
+            except BaseException:
+                await unit.abort()
+                self._work.aborted()
+                raise
+            self._committed(fetched, started)
+
+    def _append(self, unit: UnitOfWork, outcome: Outcome[Encoded]) -> None:
+        self._work.tally.out += outcome.outputs
+        for part in outcome.parts:
+            for partition, rows in part.items():
+                unit.append(self._output, partition, rows)
+
+    def _committed(self, fetched: list[Fetched], started: float) -> None:
+        received, out = self._work.tally.received, self._work.tally.out
+        self._work.committed()
+        now = self._scope.clock.now()
+        for rows in fetched:
+            self._scope.settled[rows.topic, rows.partition] = rows.next_offset
+            if rows.timestamps:
+                self._scope.settled_time = rows.timestamps[-1]
+                self._scope.metrics.latency.add_ages(now, rows.timestamps)
+        if received or out:
+            self._scope.finish_unit(started, received, out)

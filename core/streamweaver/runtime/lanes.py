@@ -1,0 +1,47 @@
+"""Running every lane that a group is given; shared by all kinds of stages."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from streamweaver.contracts import Lane
+from streamweaver.errors import LaneLostError
+from streamweaver.runtime.scope import Scope
+
+
+class _FinishedError(Exception):
+    """Ends the task group from inside."""
+
+
+async def run_lanes(
+    scope: Scope,
+    topics: Sequence[str],
+    run_lane: Callable[[Lane], Awaitable[None]],
+    *,
+    single: bool = False,
+    once: bool = False,
+) -> None:
+    """Join the stage's group and run each lane in a task, until cancelled.
+
+    The first lane that fails ends the others, and its error is raised. With `once`, the first that returns ends it.
+    """
+    group = await scope.broker.join(scope.plan.group(scope.stage.name), topics, single=single)
+
+    async def run(lane: Lane) -> None:
+        try:
+            await run_lane(lane)
+            if once:
+                raise _FinishedError
+        except LaneLostError:
+            scope.log("info", "partitions moved to another worker", stage=scope.stage.name)
+        finally:
+            await lane.release()
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            async for lane in group.lanes():
+                tasks.create_task(run(lane))
+    except BaseExceptionGroup as errors:
+        if not isinstance(errors.exceptions[0], _FinishedError):
+            raise errors.exceptions[0] from None
+    finally:
+        await group.leave()

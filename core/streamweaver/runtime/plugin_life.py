@@ -1,0 +1,42 @@
+"""Opening and closing the plugins of a stage."""
+
+import inspect
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from streamweaver.errors import Fatal, StreamWeaverError
+from streamweaver.runtime.context import Log
+
+
+async def call(function: Any, *arguments: Any) -> Any:
+    """Call a plugin's method, plain or `async`."""
+    result = function(*arguments)
+    return await result if inspect.isawaitable(result) else result
+
+
+@asynccontextmanager
+async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[None]:
+    """Open each (plugin, context) in order, and close in reverse order all whose `open` was begun.
+
+    An error in `open` that is none of StreamWeaver's own becomes Fatal; one in `close` is logged.
+    """
+    begun: list[Any] = []
+    try:
+        for plugin, context in plugins:
+            begun.append(plugin)
+            if hasattr(plugin, "open"):
+                try:
+                    await call(plugin.open, context)
+                except StreamWeaverError:
+                    raise
+                except Exception as error:
+                    raise Fatal(f"cannot open {type(plugin).__name__}: {type(error).__name__}: {error}") from error
+        yield
+    finally:
+        for plugin in reversed(begun):
+            if hasattr(plugin, "close"):
+                try:
+                    await call(plugin.close)
+                except Exception as error:
+                    log("error", "close failed", plugin=type(plugin).__name__, error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,264 @@
+"""A producer stage: draws records from a producer, applies steps, stores them together with the position."""
+
+import asyncio
+import copy
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import msgspec
+
+from streamweaver.contracts import Lane, UnitOfWork
+from streamweaver.errors import BadRecord, RunError
+from streamweaver.metrics import Tally
+from streamweaver.record import Batch, Record, Rejected
+from streamweaver.runtime.chain import Chain, Failure, Input
+from streamweaver.runtime.codec import Encoder
+from streamweaver.runtime.context import ProducerStageContext
+from streamweaver.runtime.dead_letter import DeadLetter
+from streamweaver.runtime.flow import Encoded
+from streamweaver.runtime.lanes import run_lanes
+from streamweaver.runtime.plugin_life import opened
+from streamweaver.runtime.rate import Limiter
+from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_context
+from streamweaver.runtime.source import MOST, Item, Source, source_for
+from streamweaver.runtime.state import StateView
+
+PRODUCE = "produce"
+"""Stands for the step in a dead letter that the producer itself made."""
+
+
+class Stop:
+    """A request to stop that interrupts waiting, and nothing else."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._waiting: asyncio.Task[Any] | None = None
+
+    def request(self) -> None:
+        """Stop at the next opportunity, which is now if the producer is only waited for."""
+        self.requested = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def interruptible(self, awaitable: Awaitable[list[Item]]) -> list[Item] | None:
+        """Wait for something; None when the request came first."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting = task
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            # Somebody else may have cancelled the task as well; then it has to end.
+            if self.requested and task.uncancel() == 0:
+                return None
+            raise
+        finally:
+            self._waiting = None
+
+
+async def run_producer(scope: Scope, stop: Stop) -> None:
+    """Run a producer until it has no more, is asked to stop, or fails; what it has yielded by then is stored."""
+    await run_lanes(scope, [], lambda lane: _run_lane(scope, lane, stop), single=True, once=True)
+
+
+async def _run_lane(scope: Scope, lane: Lane, stop: Stop) -> None:
+    use = scope.stage.use
+    assert use is not None, "the graph gives each producer a plugin"
+    stored = lane.position()
+    resume: dict[str, Any] = {"position": None, "emitted": 0} if stored is None else msgspec.msgpack.decode(stored)
+    context = ProducerStageContext(
+        scope.plan.name,
+        scope.stage.name,
+        scope.clock,
+        scope.metrics,
+        scope.log,
+        scope.threads,
+        position=resume["position"],
+        emitted=resume["emitted"],
+    )
+    if scope.stage.count is not None and context.emitted >= scope.stage.count:
+        return
+    plugin = use.build()
+    transforms, steps = make_steps(scope)
+    blank = step_context(scope)
+    async with opened([*((transform, blank) for transform in transforms), (plugin, context)], scope.log):
+        scope.observers.call("stage_started", stage=scope.stage.name)
+        generator = plugin.produce(context)
+        source = source_for(generator, Limiter(scope.clock, scope.stage.rate), blocking=use.plugin.blocking)
+        producing = _Producing(scope, lane, steps, context)
+        try:
+            await producing.run(source, stop)
+        finally:
+            left = await source.close()
+        # Reached only when nothing failed: what was yielded before the stop is stored as well.
+        await producing.store(left)
+
+
+class _Producing:
+    """Stores what a producer yields, one unit of work for all that is there."""
+
+    def __init__(self, scope: Scope, lane: Lane, steps: OpenSteps, context: ProducerStageContext) -> None:
+        assert scope.stage.output is not None, "the graph gives each producer an output"
+        topic = scope.plan.topics[scope.stage.output]
+        self._scope = scope
+        self._lane = lane
+        self._topic = topic
+        self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key)
+        self._chain = Chain[Encoded](steps.steps, self._encode, scope.limits)
+        store = f"{scope.plan.group(scope.stage.name)}."
+        blank = step_context(scope)
+        self._contexts = [
+            attrs.evolve(blank, topic=topic.name, state=StateView(lane, store + name, 0)) for name in steps.names
+        ]
+        self._copies = bool(steps.steps)
+        self._position: Any = context.position
+        self._emitted = context.emitted
+        self._home = 0
+
+    def _encode(self, records: list[Record]) -> Encoded:
+        return self._encoder.encode(records, self._home, self._scope.clock.now())
+
+    async def run(self, source: Source, stop: Stop) -> None:
+        """Draw and store until the producer's end, its `count`, or the request to stop."""
+        count = self._scope.stage.count
+        while not stop.requested:
+            most = MOST if count is None else min(MOST, count - self._emitted)
+            if most <= 0:
+                return
+            self._scope.activity.now(IDLE)
+            items = await stop.interruptible(source.take(most))
+            if not items:
+                return
+            await self.store(items)
+
+    async def store(self, items: list[Item]) -> None:
+        """Process items and store them with the position, as one unit of work."""
+        if not items:
+            return
+        started = time.perf_counter()
+        scope = self._scope
+        unit = self._lane.begin()
+        tally = Tally(received=len(items))
+        scope.metrics.received += len(items)
+        scope.activity.now("processing")
+        try:
+            records = [item for item in items if isinstance(item, Record)]
+            letters = [letter for item in items if isinstance(item, Rejected) for letter in self._reject(item, tally)]
+            if records:
+                letters += await self._process(unit, records, tally)
+            position = next((i.position for i in reversed(items) if i.position is not None), self._position)
+            emitted = self._emitted + len(items)
+            unit.mark_position(msgspec.msgpack.encode({"position": position, "emitted": emitted}))
+            scope.letter_unit(unit, letters)
+            for context in self._contexts:
+                changes = context.state.changes()
+                if changes:
+                    unit.put_state(context.state.store, 0, changes)
+            scope.activity.now("committing")
+            await unit.commit()
+        except BaseException:
+            await unit.abort()
+            scope.metrics.returned += len(items)
+            raise
+        for context in self._contexts:
+            context.state.committed()
+        self._position, self._emitted = position, emitted
+        scope.metrics.settle(tally)
+        now = scope.clock.now()
+        scope.metrics.latency.add_ages(now, [now if r.timestamp is None else r.timestamp for r in records])
+        scope.settled_time = now
+        scope.finish_unit(started, len(items), tally.out)
+
+    async def _process(self, unit: UnitOfWork, records: list[Record], tally: Tally) -> list[DeadLetter]:
+        # Records without a key: all of a unit to one partition, the next unit to the next.
+        self._home += 1
+        for index, record in enumerate(records):
+            record.origin = index
+        again = _copier(records) if self._copies else lambda: records
+        batch = Batch(records, self._topic.name)
+        outcome = await self._chain.run(Input(batch, again), self._contexts)
+        for part in outcome.parts:
+            for partition, rows in part.items():
+                unit.append(self._topic.name, partition, rows)
+        tally.out += outcome.outputs
+        tally.added += outcome.added
+        tally.filtered += outcome.filtered
+        if not outcome.failures:
+            return []
+        # Steps may have changed the records in place; a dead letter shows them as they came.
+        original = again()
+        return [letter for failure in outcome.failures for letter in self._fail(failure, original, tally)]
+
+    def _fail(self, failure: Failure, records: list[Record], tally: Tally) -> list[DeadLetter]:
+        record = records[failure.origin]
+        return self._letter(
+            failure.step, failure.error, failure.tries, record.key, self._bytes(record.value), record.timestamp, tally
+        )
+
+    def _reject(self, item: Rejected, tally: Tally) -> list[DeadLetter]:
+        return self._letter(PRODUCE, BadRecord(0, item.why), 1, item.key, item.value, item.timestamp, tally)
+
+    def _bytes(self, value: Any) -> bytes:
+        """Encode the value of a record that failed as well as can be."""
+        try:
+            return self._topic.codec.encode(value)
+        except Exception:
+            return msgspec.json.encode(value, enc_hook=repr)
+
+    def _letter(
+        self,
+        step: str,
+        error: Exception,
+        tries: int,
+        key: bytes | str | None,
+        value: bytes,
+        timestamp: int | None,
+        tally: Tally,
+    ) -> list[DeadLetter]:
+        """Apply `on_error` to one failure: returns its dead letter, or nothing; raises RunError to stop."""
+        scope = self._scope
+        now = scope.clock.now()
+        why = error.why if isinstance(error, BadRecord) else error
+        reason = scope.redact(str(why) or type(error).__name__)
+        scope.metrics.errors += 1
+        if scope.stage.on_error == "stop":
+            raise RunError(f"{step} failed: {reason}; on_error is stop")
+        if scope.stage.on_error == "skip":
+            tally.skipped += 1
+            scope.log("warning", "record skipped", stage=scope.stage.name, step=step, reason=reason)
+            return []
+        tally.dead_lettered += 1
+        return [
+            DeadLetter(
+                stage=scope.stage.name,
+                step=step,
+                error=type(error).__name__,
+                reason=reason,
+                tries=tries,
+                failed_at=now,
+                topic=self._topic.name,
+                partition=0,
+                offset=-1,
+                timestamp=now if timestamp is None else timestamp,
+                key=key.encode() if isinstance(key, str) else key,
+                value=value,
+            )
+        ]
+
+
+def _copier(records: list[Record]) -> Callable[[], list[Record]]:
+    """Return a function that makes the records anew, as they are now."""
+    fields = [(r.key, r.timestamp, r.headers, r.position, r.origin) for r in records]
+
+    def remake(values: list[Any]) -> list[Record]:
+        return [Record(value, *others) for value, others in zip(values, fields, strict=True)]
+
+    try:
+        # Five times quicker than deepcopy, and good for everything that the usual codecs can store.
+        frozen = msgspec.msgpack.encode([record.value for record in records])
+    except (TypeError, ValueError, OverflowError):
+        kept = copy.deepcopy([record.value for record in records])
+        return lambda: remake(copy.deepcopy(kept))
+    return lambda: remake(msgspec.msgpack.decode(frozen))

@@ -1,0 +1,119 @@
+"""What the parts of one running stage share."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+
+from streamweaver.contracts import Broker, TransformContext, UnitOfWork
+from streamweaver.graph.plan import Plan, StagePlan
+from streamweaver.hooks import Observers
+from streamweaver.metrics import StageMetrics
+from streamweaver.record import Record
+from streamweaver.retry import RestartTracker
+from streamweaver.runtime.clock import Clock
+from streamweaver.runtime.context import Log, StepContext, Threads
+from streamweaver.runtime.dead_letter import DeadLetter, to_rows
+from streamweaver.runtime.step import Limits, Step, step_for
+
+IDLE = "waiting for input"
+
+
+@attrs.define
+class Activity:
+    """What a stage is doing, and since when, so that one that is stuck can be named with what it waits for."""
+
+    what: str = "starting"
+    since: float = attrs.field(factory=time.monotonic)
+
+    def now(self, what: str) -> None:
+        """Begin something else."""
+        self.what = what
+        self.since = time.monotonic()
+
+
+@attrs.define(kw_only=True)
+class Scope:
+    """One stage in one process, over all its restarts."""
+
+    plan: Plan
+    stage: StagePlan
+    broker: Broker
+    clock: Clock
+    data_dir: Path
+    log: Log
+    redact: Callable[[str], str]
+    observers: Observers
+    progressed: Callable[[], None]
+    """Called after each unit of work and whenever the stage's state changes."""
+    metrics: StageMetrics = attrs.field(factory=StageMetrics)
+    threads: Threads = attrs.field(factory=Threads)
+    activity: Activity = attrs.field(factory=Activity)
+    restarts: RestartTracker = attrs.field()
+    settled: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    """(topic, partition) to the next offset that the stage will settle; what lag is measured by."""
+    settled_time: int = 0
+    """Timestamp (ms) of the newest record settled."""
+    error: str | None = None
+    """Why the stage is not running, while it waits for its restart."""
+
+    @restarts.default
+    def _restarts(self) -> RestartTracker:
+        policy = self.stage.restart
+        return RestartTracker(policy.attempts, policy.reset_seconds, policy.backoff)
+
+    @property
+    def limits(self) -> Limits:
+        """How the stage bounds and repeats calls."""
+        retry = self.stage.retry
+        return Limits(self.stage.timeout_seconds, 1, retry.attempts, retry.backoff)
+
+    def letter_unit(self, unit: UnitOfWork, letters: list[DeadLetter]) -> None:
+        """Put dead letters into a unit of work."""
+        if letters:
+            unit.append(self.plan.dead_letters, 0, to_rows(letters))
+
+    def finish_unit(self, started: float, received: int, out: int) -> None:
+        """Account for a unit that has become durable; `started` is when its input was there."""
+        seconds = time.perf_counter() - started
+        self.metrics.units += 1
+        self.metrics.processing.add(seconds * 1000)
+        if self.observers.wants("unit_done"):
+            self.observers.call("unit_done", stage=self.stage.name, received=received, out=out, seconds=seconds)
+        self.progressed()
+
+
+Tick: TypeAlias = Callable[[TransformContext], list[Record]]
+
+
+@attrs.define
+class OpenSteps:
+    """A stage's transforms while they are open."""
+
+    steps: list[Step]
+    ticks: list[Tick | None]
+    names: list[str]
+
+    @property
+    def tick(self) -> bool:
+        """Whether any step wants to be called as time passes."""
+        return any(tick is not None for tick in self.ticks)
+
+
+def make_steps(scope: Scope) -> tuple[list[object], OpenSteps]:
+    """Build a stage's transforms; returns the plugins (to open and close) and their runners."""
+    plugins, steps, ticks = [], [], []
+    for step in scope.stage.steps:
+        transform = step.use.build()
+        limits = attrs.evolve(scope.limits, concurrency=step.concurrency)
+        plugins.append(transform)
+        steps.append(step_for(step.name, transform, limits, step.use.plugin.blocking))
+        ticks.append(getattr(transform, "tick", None))
+    return plugins, OpenSteps(steps, ticks, [step.name for step in scope.stage.steps])
+
+
+def step_context(scope: Scope) -> StepContext:
+    """Make a context for `open`, and to make a partition's contexts of."""
+    return StepContext(scope.plan.name, scope.stage.name, scope.clock, scope.metrics, scope.log, scope.threads)

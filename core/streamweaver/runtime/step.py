@@ -1,0 +1,224 @@
+"""Running one transform over a batch, whichever form its author chose."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import attrs
+
+from streamweaver.contracts import Made, RecordTransform, Transform
+from streamweaver.errors import Fatal, Retriable
+from streamweaver.record import Batch, Record
+from streamweaver.retry import Backoff
+from streamweaver.runtime.context import StepContext
+
+
+@attrs.define
+class Result:
+    """What a step made of a batch; `failed` are the input records that it could not process, each with its error."""
+
+    records: list[Record]
+    filtered: int = 0
+    added: int = 0
+    failed: list[tuple[Record, Exception, int]] = attrs.field(factory=list)
+    """(record, error, tries)"""
+
+
+class Step(Protocol):
+    """A transform, ready to run."""
+
+    name: str
+    isolates: bool
+    """Whether a failing record is reported in the result, its neighbours unharmed, instead of raised."""
+
+    async def run(self, batch: Batch, context: StepContext) -> Result:
+        """Run it over a batch; raises what the plugin raises for the batch as a whole."""
+
+
+@attrs.frozen
+class Limits:
+    """How a step's calls are bounded and repeated."""
+
+    timeout_seconds: float | None = None
+    concurrency: int = 1
+    attempts: int = 1
+    backoff: Backoff = attrs.field(default=Backoff(0.2, 10.0))
+
+
+def step_for(name: str, transform: Any, limits: Limits, blocking: bool) -> Step:
+    """Return the runner that fits a built transform."""
+    if isinstance(transform, RecordTransform):
+        call = transform.process_record
+        if inspect.iscoroutinefunction(call):
+            return AsyncRecordStep(name, call, limits)
+        return RecordStep(name, call, blocking)
+    if isinstance(transform, Transform):
+        return BatchStep(name, transform.process, limits, blocking)
+    raise Fatal(f"step {name}: {type(transform).__name__} has neither process nor process_record")
+
+
+def adopt(made: Made, source: Record, result: Result) -> None:
+    """Add what a record function returned to the result, new records inheriting what they leave out."""
+    if made is source:
+        result.records.append(source)
+    elif made is None:
+        result.filtered += 1
+    else:
+        several = [made] if isinstance(made, Record) else list(made)
+        for record in several:
+            if not isinstance(record, Record):
+                raise TypeError(f"got {type(record).__name__}, expected a Record, a list of them, or None")
+            if record is not source:
+                record.origin = source.origin
+                if record.timestamp is None:
+                    record.timestamp = source.timestamp
+                if record.key is None:
+                    record.key = source.key
+        result.records += several
+        if several:
+            result.added += len(several) - 1
+        else:
+            result.filtered += 1
+
+
+@attrs.define
+class RecordStep:
+    """A plain function, called once a record. The hot path of most pipelines: no `await` inside the loop."""
+
+    name: str
+    call: Callable[[Record, Any], Any]
+    blocking: bool
+    isolates: bool = attrs.field(default=True, init=False)
+
+    async def run(self, batch: Batch, context: StepContext) -> Result:
+        """Call the function for each record."""
+        if self.blocking:
+            return await context.run_blocking(self._loop, batch, context)
+        return self._loop(batch, context)
+
+    def _loop(self, batch: Batch, context: StepContext) -> Result:
+        result = Result([])
+        append = result.records.append
+        call = self.call
+        for record in batch.records:
+            try:
+                made = call(record, context)
+                if made is record:
+                    append(record)
+                else:
+                    adopt(made, record, result)
+            except (Retriable, Fatal):
+                # Plain code cannot wait between tries: the whole batch is tried again.
+                raise
+            except Exception as error:
+                result.failed.append((record, error, 1))
+        return result
+
+
+@attrs.define
+class AsyncRecordStep:
+    """An `async` function, called once a record, several at a time if the step's `concurrency` says so."""
+
+    name: str
+    call: Callable[[Record, Any], Awaitable[Made]]
+    limits: Limits
+    isolates: bool = attrs.field(default=True, init=False)
+
+    async def run(self, batch: Batch, context: StepContext) -> Result:
+        """Call the function for each record; the results keep the order of the records."""
+        if self.limits.concurrency == 1:
+            outcomes = [await self._try(record, context) for record in batch.records]
+        else:
+            outcomes = await self._overlapping(batch.records, context)
+        result = Result([])
+        for record, (made, error, tries) in zip(batch.records, outcomes, strict=True):
+            if error is not None:
+                result.failed.append((record, error, tries))
+                continue
+            try:
+                adopt(made, record, result)
+            except TypeError as wrong:
+                result.failed.append((record, wrong, tries))
+        return result
+
+    async def _overlapping(
+        self, records: list[Record], context: StepContext
+    ) -> list[tuple[Made, Exception | None, int]]:
+        outcomes: list[tuple[Made, Exception | None, int]] = [(None, None, 0)] * len(records)
+        # Records of one key form a chain that runs in order; chains run beside each other.
+        chains: dict[Any, list[int]] = {}
+        for index, record in enumerate(records):
+            chains.setdefault(index if record.key is None else (record.key,), []).append(index)
+        slots = asyncio.Semaphore(self.limits.concurrency)
+
+        async def run(chain: list[int]) -> None:
+            for index in chain:
+                async with slots:
+                    outcomes[index] = await self._try(records[index], context)
+
+        async with asyncio.TaskGroup() as group:
+            for chain in chains.values():
+                group.create_task(run(chain))
+        return outcomes
+
+    async def _try(self, record: Record, context: StepContext) -> tuple[Made, Exception | None, int]:
+        """Call the function, again after `Retriable` and time-outs as often as the limits say."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with asyncio.timeout(self.limits.timeout_seconds):
+                    return await self.call(record, context), None, tries
+            except Fatal:
+                raise
+            except (Retriable, TimeoutError) as error:
+                if tries >= self.limits.attempts:
+                    return None, error, tries
+                context.metrics.retries += 1
+                after = error.after if isinstance(error, Retriable) else None
+                await context.sleep(self.limits.backoff.wait(tries) if after is None else after)
+            except Exception as error:
+                return None, error, tries
+
+
+@attrs.define
+class BatchStep:
+    """A transform that takes whole batches. What it makes is counted by difference, since it says no more."""
+
+    name: str
+    call: Callable[[Batch, Any], Any]
+    limits: Limits
+    blocking: bool
+    isolates: bool = attrs.field(default=False, init=False)
+
+    async def run(self, batch: Batch, context: StepContext) -> Result:
+        """Call the transform once."""
+        if self.blocking:
+            records = await context.run_blocking(self._collect, batch, context)
+        else:
+            made = self.call(batch, context)
+            if inspect.isawaitable(made):
+                async with asyncio.timeout(self.limits.timeout_seconds):
+                    made = await made
+            elif inspect.isasyncgen(made):
+                async with asyncio.timeout(self.limits.timeout_seconds):
+                    made = [record async for record in made]
+            records = made if type(made) is list else list(made)
+        more = len(records) - len(batch.records)
+        if records:
+            self._complete(records, batch)
+        return Result(records, filtered=max(0, -more), added=max(0, more))
+
+    def _collect(self, batch: Batch, context: StepContext) -> list[Record]:
+        return list(self.call(batch, context))
+
+    @staticmethod
+    def _complete(records: list[Record], batch: Batch) -> None:
+        """Give new records a time and an origin: those of the batch's last record."""
+        last = batch.records[-1]
+        for record in records:
+            if record.timestamp is None:
+                record.timestamp = last.timestamp
+            if record.origin < 0:
+                record.origin = last.origin
