@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -20,6 +21,7 @@ from streamweaver import (
     option,
 )
 from streamweaver_brokers.embedded import schema
+from streamweaver_brokers.embedded.check import Damage, check
 from streamweaver_brokers.embedded.failure import mapped, of_system
 from streamweaver_brokers.embedded.follow import Tap
 from streamweaver_brokers.embedded.lane import GroupMembership, Unit
@@ -261,6 +263,11 @@ class Embedded:
     async def maintain(self) -> None:
         """Do retention, compaction and giving back space now, instead of bit by bit."""
         await self._opened().maintain()
+
+    @staticmethod
+    def check(path: Path) -> list[Damage]:
+        """Verify the log in a data folder, open or not; see `check.check`."""
+        return check(path)
 
     def _opened(self) -> Session:
         if self._session is None:

@@ -23,11 +23,12 @@ _REASONS = {
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def of_sqlite(error: sqlite3.Error, path: Path) -> BrokerError:
-    """Return our error for one of SQLite's."""
+def of_sqlite(error: sqlite3.Error, path: Path, where: object = None) -> BrokerError:
+    """Return our error for one of SQLite's; `where` says what was read."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _DAMAGED:
-        return CorruptLogError(f"{path}: {error}; run `streamweaver log check {path.parent}` to see what can be saved")
+        place = path if where is None else f"{path}: {where}"
+        return CorruptLogError(f"{place}: {error}; run `streamweaver log check {path.parent}` to see what can be saved")
     if code in _REASONS:
         name = getattr(error, "sqlite_errorname", "")
         return StorageError(f"{path}: {_REASONS[code]} ({name})")
@@ -41,11 +42,11 @@ def of_system(error: OSError, path: Path) -> StorageError:
 
 
 @contextlib.contextmanager
-def mapped(path: Path) -> Iterator[None]:
+def mapped(path: Path, where: object = None) -> Iterator[None]:
     """Turn errors of SQLite and of the system into ours."""
     try:
         yield
     except sqlite3.Error as error:
-        raise of_sqlite(error, path) from error
+        raise of_sqlite(error, path, where) from error
     except OSError as error:
         raise of_system(error, path) from error

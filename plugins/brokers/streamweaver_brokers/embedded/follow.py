@@ -163,6 +163,7 @@ class Tap:
         """Go on in a partition at `offset`."""
         cursor = self._cursors[partition.id]
         cursor.move(offset)
+        cursor.counts_loss = True
         self._consider(cursor)
 
     def restart(self, partition: Partition, offset: int | None) -> None:

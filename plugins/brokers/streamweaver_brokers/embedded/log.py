@@ -41,6 +41,9 @@ class Partition:
     followers: list[Follower] = attrs.field(factory=list)
     recent: deque[Chunk] = attrs.field(factory=deque)
 
+    def __str__(self) -> str:
+        return f"topic {self.topic}, partition {self.number}"
+
 
 class Log:
     """Reads committed chunks, from memory if they are new, else from the database."""
@@ -161,7 +164,7 @@ class Log:
             for index in range(start, len(recent)):
                 yield recent[index]
             return
-        with mapped(self._path), closing(self._connection.cursor()) as cursor:
+        with mapped(self._path, partition), closing(self._connection.cursor()) as cursor:
             cursor.execute(
                 "SELECT * FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id",
                 (key_of(partition.id, offset), key_of(partition.id + 1, 0) - 1),
@@ -183,8 +186,8 @@ class Log:
 
     def _damaged(self, partition: Partition, row: Stored, why: str) -> CorruptLogError:
         return CorruptLogError(
-            f"{self._path}: topic {partition.topic}, partition {partition.number}, offsets {row[1]} to "
-            f"{offset_of(row[0])}: {why}; restore the file, or set `damaged: skip` on the broker to go on behind them"
+            f"{self._path}: {partition}, offsets {row[1]} to {offset_of(row[0])}: {why}; "
+            "restore the file, or set `damaged: skip` on the broker to go on behind them"
         )
 
 

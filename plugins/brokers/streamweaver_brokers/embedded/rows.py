@@ -92,7 +92,7 @@ def validate(topic: str, rows: Rows) -> None:
         raise BrokerError(f"topic {topic}: got a timestamp beyond 62 bits, expected milliseconds since 1970")
     if rows.headers:
         try:
-            msgspec.convert(rows.headers, list[Headers])
+            msgspec.convert(rows.headers, list[Headers], builtin_types=(bytes,))
         except msgspec.ValidationError as error:
             raise BrokerError(f"topic {topic}: headers: {error}; expected pairs of str and bytes") from error
 

@@ -24,6 +24,8 @@ WATCH_SECONDS = 0.04
 CHECKPOINT_BYTES = 8 << 20
 """A write-ahead log that has grown by about as much is copied into the database, after its units are answered."""
 
+CHECKPOINT_IDLE_SECONDS = 2.0
+
 TRANSACTION_BYTES = 16 << 10
 """What a transaction adds to the write-ahead log beside its payloads: some pages, each written as a whole."""
 
@@ -134,6 +136,7 @@ class Writer:
     def _run(self) -> None:
         try:
             busy = False
+            last_busy = time.monotonic()
             while True:
                 units, calls, stop = self._collect(0.0 if busy else WATCH_SECONDS)
                 if units:
@@ -145,8 +148,11 @@ class Writer:
                 if not units:
                     self._watch()
                 busy = self._maintain()
-                idle = not (units or calls or busy)
-                if self._unsaved >= CHECKPOINT_BYTES or (idle and self._unsaved):
+                if units or calls or busy:
+                    last_busy = time.monotonic()
+                if self._unsaved >= CHECKPOINT_BYTES or (
+                    self._unsaved and time.monotonic() - last_busy > CHECKPOINT_IDLE_SECONDS
+                ):
                     self._checkpoint()
         finally:
             with contextlib.suppress(sqlite3.Error):
