@@ -43,9 +43,13 @@ def compile_condition(text: str) -> Callable[[Record], bool]:
             # In brackets, because line breaks and indents of a YAML block do not matter.
             tree = ast.parse(f"({text}\n)", mode="eval")
     except SyntaxError as error:
+        lines = text.splitlines()
         line, column = error.lineno or 1, error.offset or 1
-        column = max(column - (line == 1), 1)
-        hint = _keyword_hint((text.splitlines()[line - 1 : line] or [""])[0][column - 1 :])
+        if line > len(lines):  # something is missing at the end
+            line, column = len(lines), len(lines[-1]) + 1
+        elif line == 1:
+            column = max(column - 1, 1)
+        hint = _keyword_hint(lines[line - 1][column - 1 :])
         raise ValueError(f"line {line}, column {column}: {error.msg}{hint}") from None
     except (RecursionError, MemoryError, ValueError):
         raise ValueError("the expression cannot be read: it is nested too deeply or has null characters") from None

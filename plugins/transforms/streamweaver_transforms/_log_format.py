@@ -1,14 +1,14 @@
 """The formats of log lines.
 
-A format is a function from a line to what it holds, or None when the line is of another format. All of them use the same
-names for the same things (timestamp, level, program, message, host, pid, ip, user, method, path, status, size ...),
-and leave out what a line does not have. The patterns take time linear in the line:
-what follows a repetition is never part of what it repeats.
+A format is a function from a line to what it holds, or None when the line is of another format. All of them use the
+same names for the same things (level, program, message, host, pid, ip, user, method, path, status, size ...), and
+leave out what a line does not have. The patterns take time linear in the line: what follows a repetition is never
+part of what it repeats.
 """
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeAlias
 
 import attrs
@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder().decode
 Fields: TypeAlias = dict[str, Any]
 
 
-@attrs.frozen
+@attrs.define
 class Clock:
     """What a line may leave out: the time zone, and (through the current time, in ms) the year."""
 
@@ -29,7 +29,7 @@ class Clock:
     now: int
 
 
-@attrs.frozen
+@attrs.define
 class Parsed:
     """What a line holds: its fields, and its time in ms if it has one."""
 
@@ -186,7 +186,7 @@ def _severity(priority: str | None) -> Fields | None:
 def _recent(clock: Clock, month: int, day: int, hour: int, minute: int, second: int) -> int:
     """Return the newest such time that is no more than a day ahead; ValueError when there is none."""
     latest = clock.now + 86_400_000
-    year = datetime.fromtimestamp(latest / 1000, UTC).year + 1
+    year = datetime.fromtimestamp(latest / 1000, clock.zone).year
     for candidate in range(year, year - 10, -1):  # leap days may be eight years apart
         try:
             time = milliseconds(datetime(candidate, month, day, hour, minute, second), clock.zone)

@@ -10,6 +10,7 @@ from streamweaver_transforms._field import finite, show
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_SAMPLE = datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC)
 
 UNITS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 """Formats that are a number since 1970, with their length in milliseconds."""
@@ -67,7 +68,7 @@ def from_pattern(value: Any, pattern: str, zone: tzinfo = UTC) -> int:
             return milliseconds(datetime.strptime(value.strip(), pattern), zone)
         except ValueError:
             pass
-    raise ValueError(f"got {show(value)}, expected a time like {datetime(2024, 12, 31, 23, 59, 58).strftime(pattern)}")
+    raise ValueError(f"got {show(value)}, expected a time like {_SAMPLE.strftime(pattern)}")
 
 
 def reader(form: str, zone: tzinfo = UTC) -> Callable[[Any], int]:
@@ -86,12 +87,11 @@ def check_format(form: str) -> None:
         return
     if "%" not in form:
         raise ValueError(f"got time format {form!r}, expected iso, s, ms, us or a pattern such as %d.%m.%Y %H:%M")
-    probe = datetime(2023, 11, 25, 22, 33, 44)
     try:
-        again = datetime.strptime(probe.strftime(form), form)
+        again = datetime.strptime(_SAMPLE.strftime(form), form)
     except ValueError as error:
         raise ValueError(f"time format {form!r}: {error}") from None
-    if again.date() != probe.date():
+    if again.date() != _SAMPLE.date():
         raise ValueError(f"time format {form!r}: expected year, month and day in it, such as %Y-%m-%d")
 
 

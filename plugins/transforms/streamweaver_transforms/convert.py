@@ -95,7 +95,7 @@ class Convert:
     def __attrs_post_init__(self) -> None:
         clash = sorted(path for path in self.timestamps if self.types.get(path, "timestamp") != "timestamp")
         if clash:
-            raise ValueError(f"{clash[0]}: got type {self.types[clash[0]]} and a time format, expected one of them")
+            raise ValueError(f"{clash[0]}: got type {self.types[clash[0]]!r} and a time format, expected one of them")
         actions: list[Callable[[Record], None]] = []
         if self.rename:
             actions.append(self._renaming())

@@ -1,7 +1,7 @@
 """The mean of the last values of a field, by key."""
 
 from bisect import bisect_right
-from math import fsum, isfinite
+from math import fsum
 from typing import Any
 
 import attrs
@@ -77,7 +77,7 @@ class MovingAverage:
                 window, parts = windows[key] = (stored, [] if short else exact(stored))
             if type(number) is int and -BIGGEST < number < BIGGEST:
                 number = float(number)
-            elif type(number) is not float or not isfinite(number):
+            elif type(number) is not float or number - number != 0.0:  # NaN and infinity leave NaN
                 number, key = self._check(index, value)
             if type(key) is not str and type(key) is not int:  # True and 1.0 find the window of 1
                 self._check(index, value)
