@@ -47,6 +47,7 @@ from streamweaver.errors import (
 )
 from streamweaver.plugin import API_VERSION, option
 from streamweaver.record import Batch, Headers, Record, Rejected
+from streamweaver.units import Seconds, Size
 
 __all__ = [
     "API_VERSION",
@@ -79,8 +80,10 @@ __all__ = [
     "Rejected",
     "Retriable",
     "Rows",
+    "Seconds",
     "Sink",
     "SinkContext",
+    "Size",
     "State",
     "StorageError",
     "StreamWeaverError",

@@ -28,6 +28,6 @@ def up(
     as_json: bool,
 ) -> None:
     """Run a pipeline. Ctrl-C drains and stops; a second one stops at once."""
-    from streamweaver.cli.up import run_up  # noqa: PLC0415
+    from streamweaver.cli.up import run_up
 
     raise SystemExit(run_up(file, overrides, only, data, duration, until_idle, as_json))

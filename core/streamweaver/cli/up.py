@@ -8,14 +8,13 @@ from pathlib import Path
 
 import uvloop
 
-from streamweaver.config import read
-from streamweaver.errors import ConfigError, StreamWeaverError
+from streamweaver.config import read, to_seconds
+from streamweaver.errors import ConfigError
 from streamweaver.graph.build import build
 from streamweaver.hooks import Observers
 from streamweaver.registry import Registry
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.engine import Engine, RunOptions, Summary
-from streamweaver.config import to_seconds
 
 
 def run_up(file, overrides, only, data, duration, until_idle, as_json) -> int:

@@ -16,8 +16,8 @@ from streamweaver.config.redact import Redactor, redactor
 from streamweaver.config.reference import resolve
 from streamweaver.config.schema import Definitions, json_schema, object_schema, schema_of
 from streamweaver.config.source import load, parse
-from streamweaver.config.units import Seconds, Size, to_seconds, to_size
 from streamweaver.config.words import expected, got
+from streamweaver.units import Seconds, Size, to_seconds, to_size
 
 __all__ = [
     "Definitions",

@@ -9,9 +9,9 @@ from typing import Any, NoReturn, TypeVar, overload
 
 from streamweaver.config.instance import Given, RefusedError, build
 from streamweaver.config.node import Findings, Node, join, suggest
-from streamweaver.config.units import Seconds, Size, to_seconds, to_size
 from streamweaver.config.words import LISTS, MAPPINGS, SETS, attrs_class, bare, choices, expected, is_union
 from streamweaver.errors import PluginLoadError
+from streamweaver.units import Seconds, Size, to_seconds, to_size
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from typing import Literal
 
 import attrs
 
-from streamweaver.config.units import Seconds, Size
 from streamweaver.contracts import Delivery
 from streamweaver.plugin import option
+from streamweaver.units import Seconds, Size
 
 TOPIC_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
 STAGE_NAME = r"[a-z0-9]+(_[a-z0-9]+)*"

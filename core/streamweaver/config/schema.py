@@ -10,10 +10,10 @@ import attrs
 
 from streamweaver.config.checks import option_info
 from streamweaver.config.instance import option_types
-from streamweaver.config.units import SECONDS_PATTERN, SIZE_PATTERN, Seconds, Size
 from streamweaver.config.words import LISTS, MAPPINGS, SETS, attrs_class, bare, choices, is_union
 from streamweaver.errors import PluginLoadError
 from streamweaver.plugin import Bounds, OptionInfo, option_fields
+from streamweaver.units import SECONDS_PATTERN, SIZE_PATTERN, Seconds, Size
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

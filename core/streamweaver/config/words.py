@@ -13,8 +13,8 @@ import attrs
 
 from streamweaver.config.node import Node
 from streamweaver.config.scalar import typed
-from streamweaver.config.units import Seconds, Size
 from streamweaver.plugin import Bounds
+from streamweaver.units import Seconds, Size
 
 SETS = (set, frozenset, collections.abc.Set, collections.abc.MutableSet)
 LISTS = (list, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Collection)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-
 from streamweaver.config import Findings, suggest
 from streamweaver.config.model import DELIVERIES, TopicConfig
 from streamweaver.contracts import Delivery, TopicSpec

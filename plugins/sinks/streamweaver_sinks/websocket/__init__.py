@@ -1,0 +1,5 @@
+"""The websocket sink."""
+
+from streamweaver_sinks.websocket.sink import Websocket
+
+__all__ = ["Websocket"]
