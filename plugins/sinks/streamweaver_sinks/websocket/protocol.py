@@ -1,6 +1,9 @@
 """The messages of the websocket sink, version 1: what clients may say, and how records look on the wire.
 
-See the documentation page of the sink for the whole protocol. Every message is one JSON object in one text frame.
+Every message is one JSON object in one text frame. The client may say `subscribe` (channel, where, history),
+`unsubscribe` (channel), `ping` (id) and `auth` (token); the server says `hello` (protocol, channels, subscribed),
+`records` (channel, records, dropped, and `history` where they are of the past), `heartbeat` (dropped by channel),
+`subscribed`, `unsubscribed`, `pong` and `error` (message). The page docs/websocket.md has the whole protocol.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

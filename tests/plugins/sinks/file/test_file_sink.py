@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,22 @@ def test_a_full_disk_is_retriable_and_leaves_nothing_half_written(
     sink.write(batch({"a": 2}, first=1))
     assert lines(path) == [{"a": 1}, {"a": 2}]
     assert sink.committed("orders", 0) == 2
+
+
+def test_a_real_limit_in_the_middle_of_a_row_leaves_nothing_of_it(opened: Open, path: Path) -> None:
+    """When the system itself writes only a part of a batch, the part is taken back."""
+    sink, _ = opened()
+    sink.write(batch({"a": 1}))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(Retriable, match="make room"):
+            sink.write(batch({"a": "x" * 100}, first=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b'{"a":1}\n'
+    sink.write(batch({"a": 2}, first=1))
+    assert lines(path) == [{"a": 1}, {"a": 2}]
 
 
 def test_after_a_failed_sync_the_file_is_not_used_until_reopened(

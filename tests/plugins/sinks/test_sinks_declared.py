@@ -1,0 +1,61 @@
+"""What every first-party sink declares, and the page of the websocket protocol."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import yaml
+
+from streamweaver.plugin import OptionInfo, option_fields, plugin_of
+from streamweaver_sinks.console import Console
+from streamweaver_sinks.file import File
+from streamweaver_sinks.websocket import Websocket, protocol
+
+SINKS = [Websocket, File, Console]
+
+STAGE_WORDS = {
+    *("use", "to", "from", "key", "rate", "count", "timeout", "retry", "on_error", "steps", "delivery", "restart"),
+    "concurrency",
+}
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_every_option_has_help_and_an_example(sink: type[Any]) -> None:
+    """The reference page can be made from the class alone, and no option takes a word of the stage."""
+    fields = option_fields(sink)
+    assert not fields.keys() & STAGE_WORDS
+    for field in fields.values():
+        info = field.metadata[OptionInfo.KEY]
+        assert info.help
+        assert info.example is not None
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_the_example_is_a_stage_that_works(sink: type[Any]) -> None:
+    """The example names the plugin and topics, and its other keys make the plugin."""
+    plugin = plugin_of(sink)
+    stage = yaml.safe_load(plugin.example)
+    assert stage.pop("use") == plugin.name
+    assert stage.pop("from")
+    made = sink(**stage)
+    assert attrs.asdict(made, filter=lambda field, _: field.name in stage).keys() == stage.keys()
+
+
+def test_the_protocol_page_shows_messages_that_there_are() -> None:
+    """Each message on the page is JSON; those of clients can be parsed, and no kind of message is left out."""
+    page = (Path(__file__).parents[3] / "docs" / "websocket.md").read_text()
+    server, client = [
+        [json.loads(line) for line in block.splitlines()] for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    ]
+    assert {type(protocol.parse(json.dumps(message))) for message in client} == {
+        protocol.Subscribe,
+        protocol.Unsubscribe,
+        protocol.Ping,
+        protocol.Auth,
+    }
+    assert {message["type"] for message in server} == {
+        *("hello", "records", "heartbeat", "subscribed", "unsubscribed", "pong", "error")
+    }
