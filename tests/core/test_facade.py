@@ -110,7 +110,7 @@ def test_importing_loads_only_the_contract_layers(loaded: set[str]) -> None:
     ours = {name for name in loaded if name.split(".")[0].startswith("streamweaver")}
     assert ours == {
         "streamweaver",
-        *(f"streamweaver.{name}" for name in ("contracts", "decorators", "errors", "plugin", "record")),
+        *(f"streamweaver.{name}" for name in ("contracts", "decorators", "errors", "plugin", "record", "units")),
     }
 
 
