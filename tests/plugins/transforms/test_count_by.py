@@ -87,6 +87,16 @@ def test_the_clock_does_not_close_while_records_come(context: FakeContext) -> No
     assert context.counts == {}
 
 
+def test_quiet_lasts_a_second_at_least(context: FakeContext) -> None:
+    """Without a grace too, the clock closes nothing in the second after a record."""
+    step = CountBy(by="level", grace_seconds=0)
+    step.process(Batch([line("info", 1)]), context)
+    context.clock.advance(0.999)
+    assert step.tick(context) == []
+    context.clock.advance(0.001)
+    assert rows(step.tick(context)) == [(0, "info", 1)]
+
+
 def test_after_a_restart_the_backlog_is_read_first(context: FakeContext) -> None:
     """Quiet is counted from the start on, so that ticks do not close windows whose records still wait."""
     CountBy(by="level").process(Batch([line("info", 1)]), context)
@@ -96,6 +106,7 @@ def test_after_a_restart_the_backlog_is_read_first(context: FakeContext) -> None
     assert step.tick(context) == []
     step.process(Batch([line("info", 2)]), context)
     assert rows(step.process(Batch([line("info", 65)]), context)) == [(0, "info", 2)]
+    context.clock.advance(600)
     step.open(context)
     assert step.tick(context) == []
     context.clock.advance(5)

@@ -69,7 +69,11 @@ def test_no_drift_after_a_great_value(context: FakeContext, size: int) -> None:
 
 
 @given(
-    values=st.lists(st.tuples(st.integers(0, 5_000), numbers), min_size=1, max_size=80),
+    values=st.lists(
+        st.tuples(st.one_of(st.integers(0, 5_000), st.integers(0, 20).map(lambda n: n * 500)), numbers),
+        min_size=1,
+        max_size=80,
+    ),
     span=st.sampled_from([0.001, 0.5, 1.0, 10.0]),
     cut=st.integers(1, 40),
 )
@@ -89,6 +93,13 @@ def test_span_equals_the_plain_mean(values: list[tuple[int, float]], span: float
             if time > newest - span * 1000 and time > max(t for t, _ in seen[: i + 1]) - span * 1000
         ]
         assert mean == math.fsum(window) / len(window)
+
+
+def test_a_value_of_exactly_the_span_has_left(context: FakeContext) -> None:
+    """The window does not hold the value whose age is the whole span, and does hold the one a millisecond younger."""
+    step = MovingAverage(field="price", by="symbol", span_seconds=1.0)
+    records = [trade(1.0, "A", 0), trade(3.0, "A", 999), trade(5.0, "A", 1000), trade(9.0, "A", 0)]
+    assert means(step, records, context) == [1.0, 2.0, 4.0, 4.0]
 
 
 def test_span_takes_the_clock_without_a_timestamp(context: FakeContext) -> None:
