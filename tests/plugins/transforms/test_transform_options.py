@@ -13,7 +13,7 @@ from streamweaver.plugin import OptionInfo, Plugin, option_fields, plugin_of
 
 NAMES = ["convert", "count_by", "filter", "keywords", "moving_average", "parse_log", "stamp"]
 
-NEEDED = {
+NEEDED: dict[str, dict[str, Any]] = {
     "count_by": {"by": "level"},
     "filter": {"where": "price > 1"},
     "keywords": {"field": "content", "words": ["AI"]},
