@@ -60,8 +60,8 @@ class MovingAverage:
         return batch.records
 
     def _last_values(self, records: list[Record], context: TransformContext, size: int) -> None:
-        state, digits, into = context.state, self.digits, self._into
-        plain = "." not in self.into
+        state, digits, into, name = context.state, self.digits, self._into, self.into
+        plain = "." not in name
         read_number, read_key = self._field.read, self._by.read
         # Each key's window is read once and stored once a batch: [values, parts of their sum].
         windows: dict[str | int, tuple[list[float], list[float]]] = {}
@@ -93,7 +93,7 @@ class MovingAverage:
                 mean = total(parts) / len(window)
             mean = mean if digits is None else round(mean, digits)
             if plain:
-                value[self.into] = mean
+                value[name] = mean
             else:
                 self._set(into, index, value, mean)
         for key, (window, _) in windows.items():
