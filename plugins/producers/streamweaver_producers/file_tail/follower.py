@@ -90,7 +90,7 @@ class Follower:
             key=lambda f: len(f.path)
         )  # `log` before `log.1`, so that what was `log` in between is known as such
         for file in moved:
-            file.left_path, file.seen_ms, file.at_end = True, now, False
+            file.left_path, file.seen_ms, file.grew_ms, file.at_end = True, now, now, False
         if not moved and now - self._scanned_ms < SCAN_MS:
             return False
         self._scanned_ms = now
@@ -153,7 +153,7 @@ class Follower:
     def bytes_behind(self) -> int:
         """Return how much of the open plain files is not handed out yet."""
         sources = ((f.source, f.offset) for f in self.files)
-        return sum(s.stat().st_size - offset for s, offset in sources if s is not None and not s.steady)
+        return sum(max(0, s.stat().st_size - offset) for s, offset in sources if s is not None and not s.steady)
 
     def close(self) -> None:
         """Close every file."""
@@ -234,8 +234,13 @@ class Follower:
             if (mark.device, mark.inode) == inode and (fits := mark.fits(source)):
                 return mark, *fits
         kin = [m for m in self._marks() if m.head_length and _is_rotation_of(path, m.path)]
-        if not kin or (not source.steady and not any(_same_start(source, m) for m in kin)):
+        if not kin:
             return None
+        if not source.steady:
+            start = source.read(0, MARK_BYTES)
+            heads = [f.head for f in self.files if f.head and _is_rotation_of(path, f.path)]
+            if not any(head.startswith(start) or start.startswith(head) for head in heads):
+                return None
         # It looks like a copy, or a compressed file: wait until it is whole.
         size = source.stat().st_size
         stood, since = self._suspects.get(inode, (-1, now))
@@ -383,11 +388,6 @@ def _written_ns(file: Tailed) -> int:
 def _is_rotation_of(path: str, name: str) -> bool:
     """Tell whether rotation may have made `path` out of `name`: it stands beside it, its name with something added."""
     return path != name and os.path.dirname(path) == os.path.dirname(name) and path.startswith(name)  # noqa: PTH120
-
-
-def _same_start(source: Source, mark: Mark) -> bool:
-    """Tell whether a file that may still be growing begins as the marked one did, as far as can be seen."""
-    return bool(mark.head_length) and attrs.evolve(mark, offset=0, tail_crc=0).fits(source) is not None
 
 
 def _beside(path: str) -> Iterator[tuple[str, Inode]]:

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
+
 from streamweaver import Record, Rejected
 from streamweaver.testing import FakeContext
 from streamweaver_producers.file_tail import FileTail
