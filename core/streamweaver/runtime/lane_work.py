@@ -13,6 +13,7 @@ from streamweaver.runtime.chain import Chain, Failure, Input, Outcome
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.context import StepContext
 from streamweaver.runtime.dead_letter import DeadLetter, original_topic
+from streamweaver.runtime.failing import Original, fail
 from streamweaver.runtime.scope import OpenSteps, Scope, step_context
 from streamweaver.runtime.state import StateView
 
@@ -142,36 +143,18 @@ class LaneWork(Generic[T]):
         return [letter for failure in outcome.failures for letter in self.fail(failure, rows, topic)]
 
     def fail(self, failure: Failure, rows: Fetched, topic: str) -> list[DeadLetter]:
-        """Apply `on_error` to one failure: returns its dead letter, or nothing; raises RunError to stop."""
-        scope = self._scope
+        """Settle one failed record as the stage's `on_error` says."""
         index = failure.origin
-        place = f"{topic}[{rows.partition}] offset {rows.offsets[index]}"
-        reason = scope.redact(str(failure.error) or type(failure.error).__name__)
-        scope.metrics.errors += 1
-        if scope.stage.on_error == "stop":
-            raise RunError(f"{failure.step} failed on {place}: {reason}; on_error is stop")
-        if scope.stage.on_error == "skip":
-            self.tally.skipped += 1
-            scope.log("warning", "record skipped", stage=scope.stage.name, at=place, step=failure.step, reason=reason)
-            return []
-        self.tally.dead_lettered += 1
-        return [
-            DeadLetter(
-                stage=scope.stage.name,
-                step=failure.step,
-                error=type(failure.error).__name__,
-                reason=reason,
-                tries=failure.tries,
-                failed_at=scope.clock.now(),
-                topic=topic,
-                partition=rows.partition,
-                offset=rows.offsets[index],
-                timestamp=rows.timestamps[index],
-                key=rows.keys[index],
-                value=rows.values[index],
-                headers=rows.headers[index] if rows.headers else (),
-            )
-        ]
+        original = Original(
+            topic=topic,
+            partition=rows.partition,
+            offset=rows.offsets[index],
+            timestamp=rows.timestamps[index],
+            key=rows.keys[index],
+            value=rows.values[index],
+            headers=rows.headers[index] if rows.headers else (),
+        )
+        return fail(self._scope, self.tally, failure.step, failure.error, failure.tries, original)
 
 
 def _by_original_topic(rows: Fetched) -> list[tuple[str, Fetched]]:

@@ -10,13 +10,14 @@ import attrs
 import msgspec
 
 from streamweaver.contracts import Lane, UnitOfWork
-from streamweaver.errors import BadRecord, RunError
+from streamweaver.errors import BadRecord
 from streamweaver.metrics import Tally
-from streamweaver.record import Batch, Record, Rejected
+from streamweaver.record import Batch, Headers, Record, Rejected
 from streamweaver.runtime.chain import Chain, Failure, Input
 from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.context import ProducerStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
+from streamweaver.runtime.failing import Original, fail
 from streamweaver.runtime.flow import Encoded
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import opened
@@ -193,12 +194,23 @@ class _Producing:
 
     def _fail(self, failure: Failure, records: list[Record], tally: Tally) -> list[DeadLetter]:
         record = records[failure.origin]
-        return self._letter(
-            failure.step, failure.error, failure.tries, record.key, self._bytes(record.value), record.timestamp, tally
-        )
+        original = self._original(record.key, self._bytes(record.value), record.timestamp, record.headers)
+        return fail(self._scope, tally, failure.step, failure.error, failure.tries, original)
 
     def _reject(self, item: Rejected, tally: Tally) -> list[DeadLetter]:
-        return self._letter(PRODUCE, BadRecord(0, item.why), 1, item.key, item.value, item.timestamp, tally)
+        original = self._original(item.key, item.value, item.timestamp, ())
+        return fail(self._scope, tally, PRODUCE, BadRecord(0, item.why), 1, original)
+
+    def _original(self, key: bytes | str | None, value: bytes, timestamp: int | None, headers: Headers) -> Original:
+        return Original(
+            topic=self._topic.name,
+            partition=0,
+            offset=-1,
+            timestamp=self._scope.clock.now() if timestamp is None else timestamp,
+            key=key.encode() if isinstance(key, str) else key,
+            value=value,
+            headers=headers,
+        )
 
     def _bytes(self, value: Any) -> bytes:
         """Encode the value of a record that failed as well as can be."""
@@ -206,46 +218,6 @@ class _Producing:
             return self._topic.codec.encode(value)
         except Exception:
             return msgspec.json.encode(value, enc_hook=repr)
-
-    def _letter(
-        self,
-        step: str,
-        error: Exception,
-        tries: int,
-        key: bytes | str | None,
-        value: bytes,
-        timestamp: int | None,
-        tally: Tally,
-    ) -> list[DeadLetter]:
-        """Apply `on_error` to one failure: returns its dead letter, or nothing; raises RunError to stop."""
-        scope = self._scope
-        now = scope.clock.now()
-        why = error.why if isinstance(error, BadRecord) else error
-        reason = scope.redact(str(why) or type(error).__name__)
-        scope.metrics.errors += 1
-        if scope.stage.on_error == "stop":
-            raise RunError(f"{step} failed: {reason}; on_error is stop")
-        if scope.stage.on_error == "skip":
-            tally.skipped += 1
-            scope.log("warning", "record skipped", stage=scope.stage.name, step=step, reason=reason)
-            return []
-        tally.dead_lettered += 1
-        return [
-            DeadLetter(
-                stage=scope.stage.name,
-                step=step,
-                error=type(error).__name__,
-                reason=reason,
-                tries=tries,
-                failed_at=now,
-                topic=self._topic.name,
-                partition=0,
-                offset=-1,
-                timestamp=now if timestamp is None else timestamp,
-                key=key.encode() if isinstance(key, str) else key,
-                value=value,
-            )
-        ]
 
 
 def _copier(records: list[Record]) -> Callable[[], list[Record]]:
