@@ -1,12 +1,14 @@
 """The file sink: records as lines of a file, each exactly once."""
 
 import csv
+import threading
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from streamweaver import Batch, Fatal, SinkContext, option, sink
+from streamweaver import Batch, Fatal, Seconds, SinkContext, Size, option, sink
 from streamweaver_sinks.file.parts import Names, unknown_placeholder
 from streamweaver_sinks.file.rows import RECORD_FIELDS, Csv, Ndjson
 from streamweaver_sinks.file.state import StateFile
@@ -31,7 +33,7 @@ def _usable(instance: "File", _attribute: Any, path: Path) -> None:
 use: file
 from: stock_prices
 path: out/stock_prices.ndjson
-rotate_bytes: 100000000
+rotate_bytes: 100MB
 keep: 10
 """,
 )
@@ -64,11 +66,11 @@ class File:
         help="csv: fields to write, in order; without it those of the first record, and a further field is an error",
         example=["symbol", "price"],
     )
-    rotate_bytes: int | None = option(
-        default=None, help="start a new part before this size is exceeded", example=100_000_000, ge=1
+    rotate_bytes: Size | None = option(
+        default=None, help="start a new part before this size is exceeded", example="100MB", ge=1
     )
-    rotate_seconds: float | None = option(
-        default=None, help="start a new part with the first batch after this time", example=3600, gt=0
+    rotate_seconds: Seconds | None = option(
+        default=None, help="start a new part with the first batch after this time", example="1h", gt=0
     )
     keep: int | None = option(
         default=None, help="finished parts to keep; older ones that this sink made are deleted", example=10, ge=1
@@ -81,6 +83,10 @@ class File:
 
     _rows: Ndjson | Csv | None = attrs.field(default=None, init=False, repr=False)
     _writer: Writer | None = attrs.field(default=None, init=False, repr=False)
+    _written: dict[tuple[str, int], tuple[int, int, int]] = attrs.field(factory=dict, init=False, repr=False)
+    """By topic and partition: offsets and checksum of the last batch, to know it if it comes again."""
+    # A write that was timed out or cancelled goes on in its thread, so others must wait for its end.
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def open(self, context: SinkContext) -> None:
         """Open the file and bring it back to the last acknowledged batch."""
@@ -108,12 +114,21 @@ class File:
         self._rows = rows
 
     def write(self, batch: Batch) -> None:
-        """Append a batch; when it returns, its rows and offset are durable."""
-        rows, writer = self._rows, self._writer
-        if rows is None or writer is None:
-            raise Fatal("file: written before it was opened")
-        encoded = rows.encode(batch)
-        writer.append(encoded, rows.header(), rows.columns, batch.topic, batch.partition, batch.last_offset + 1)
+        """Append a batch; when it returns, its rows and offset are durable.
+
+        The batch that was written last is not written again: it comes twice when its write was timed out too early.
+        """
+        with self._lock:
+            rows, writer = self._rows, self._writer
+            if rows is None or writer is None:
+                raise Fatal("file: written before it was opened")
+            encoded = rows.encode(batch)
+            place = (batch.topic, batch.partition)
+            written = (batch.first_offset, batch.last_offset, zlib.crc32(encoded))
+            if self._written.get(place) == written:
+                return
+            writer.append(encoded, rows.header(), rows.columns, *place, batch.last_offset + 1)
+            self._written[place] = written
 
     def committed(self, topic: str, partition: int) -> int | None:
         """Return the offset after the last record in the file."""
@@ -122,10 +137,12 @@ class File:
         return self._writer.state.offsets.get(topic, {}).get(partition)
 
     def close(self) -> None:
-        """Close the file; the part that is being written goes on with the next start."""
-        writer, self._writer, self._rows = self._writer, None, None
-        if writer is not None:
-            writer.close()
+        """Close the file, after a write that is under way; its last part goes on with the next start."""
+        with self._lock:
+            writer, self._writer, self._rows = self._writer, None, None
+            self._written.clear()
+            if writer is not None:
+                writer.close()
 
     def _settle_columns(self, rows: Csv, writer: Writer) -> None:
         """Take the columns of the file that is there; Fatal when others are asked for."""

@@ -152,7 +152,8 @@ class Writer:
         state.tail = zlib.crc32(self._last)
         state.opened = state.opened or self.now()
         state.columns = columns
-        state.offsets.setdefault(topic, {})[partition] = offset
+        partitions = state.offsets.setdefault(topic, {})
+        partitions[partition] = max(offset, partitions.get(partition, 0))
         try:
             self.state_file.save(state)
         except OSError as error:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from streamweaver import Batch, Fatal, SinkContext, option, sink
+from streamweaver import Batch, Fatal, Seconds, SinkContext, Size, option, sink
 from streamweaver_sinks.websocket.admission import is_loopback
 from streamweaver_sinks.websocket.server import Access, Limits, Server
 
@@ -57,7 +57,7 @@ class Websocket:
         default=None,
         secret=True,
         help="what clients must show: `Authorization: Bearer`, or a first message of type auth",
-        example={"$env": "WEBSOCKET_TOKEN"},
+        example="${env:WEBSOCKET_TOKEN}",
         min_length=1,
     )
     allow_anonymous: bool = option(
@@ -86,32 +86,32 @@ class Websocket:
         default="drop_oldest", help="what happens to a client whose queue is full", example="disconnect"
     )
     queue: int = option(default=256, help="frames that may wait for one client", example=64, ge=1)
-    queue_bytes: int = option(
-        default=4 * 1024 * 1024, help="bytes that may wait for one client", example=1_048_576, ge=1_048_576
+    queue_bytes: Size = option(
+        default=4 * 1024 * 1024, help="bytes that may wait for one client", example="1MiB", ge=1_048_576
     )
     history: int = option(
         default=1000, help="records of the past that a client may ask for, at most", example=200, ge=0, le=10_000
     )
-    frame_seconds: float = option(
+    frame_seconds: Seconds = option(
         default=0.02,
         help="time between two frames of a channel; the first record after a silence goes at once",
-        example=0.1,
+        example="100ms",
         ge=0,
         le=10,
     )
-    heartbeat_seconds: float = option(
-        default=15.0, help="longest silence before a client gets a heartbeat", example=5.0, gt=0
+    heartbeat_seconds: Seconds = option(
+        default=15.0, help="longest silence before a client gets a heartbeat", example="5s", gt=0
     )
-    stall_seconds: float = option(
-        default=30.0, help="a client that takes nothing for so long is disconnected", example=10.0, gt=0
+    stall_seconds: Seconds = option(
+        default=30.0, help="a client that takes nothing for so long is disconnected", example="10s", gt=0
     )
-    handshake_seconds: float = option(
-        default=5.0, help="time for a client to complete its handshake", example=5.0, gt=0
+    handshake_seconds: Seconds = option(
+        default=5.0, help="time for a client to complete its handshake", example="5s", gt=0
     )
     max_clients: int = option(default=1000, help="clients at a time", example=200, ge=1)
     max_clients_per_address: int = option(default=250, help="clients at a time from one address", example=20, ge=1)
-    max_message_bytes: int = option(
-        default=4096, help="longest message that a client may send", example=4096, ge=256, le=1_048_576
+    max_message_bytes: Size = option(
+        default=4096, help="longest message that a client may send", example="4KiB", ge=256, le=1_048_576
     )
 
     bound_port: int | None = attrs.field(default=None, init=False, repr=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamweaver import Batch, Record
+from streamweaver import Batch, Record, Size
 from streamweaver.testing import FakeContext
 from streamweaver_sinks.file import File
 
@@ -69,7 +69,7 @@ def test_kill_9_at_random_moments(tmp_path: Path, rotate_bytes: int, durability:
         child.wait()
         child.stdout.close()
 
-    sink = File(path=tmp_path / "out.ndjson", rotate_bytes=rotate_bytes or None)
+    sink = File(path=tmp_path / "out.ndjson", rotate_bytes=Size(rotate_bytes) if rotate_bytes else None)
     context: Any = FakeContext(data_dir=tmp_path / "state")
     sink.open(context)
     committed = [sink.committed("t", p) or 0 for p in (0, 1)]

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,50 @@ def test_when_the_state_cannot_be_saved_a_restart_settles_it(
     sink, _ = opened()
     assert sink.committed("orders", 0) == 1
     assert lines(path) == [1]
+
+
+def test_a_batch_that_comes_again_is_not_written_again(opened: Open, path: Path) -> None:
+    """A write that was timed out while it went on in its thread is repeated by the engine; the rows stand once."""
+    sink, _ = opened()
+    sink.write(batch({"a": 1}, {"a": 2}))
+    sink.write(batch({"a": 1}, {"a": 2}))
+    sink.write(batch({"a": 1}, {"a": 2}, partition=1))
+    sink.write(batch({"a": 1}, {"a": 2}, first=2))
+    assert [line["a"] for line in lines(path)] == [1, 2] * 3
+    assert (sink.committed("orders", 0), sink.committed("orders", 1)) == (4, 2)
+
+
+def test_closing_waits_for_a_write_that_is_under_way(opened: Open, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that is stopped in the middle of a write leaves a whole one behind."""
+    sink, _ = opened()
+    writing, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(file: int) -> None:
+        writing.set()
+        assert go_on.wait(10)
+        os.fsync(file)
+
+    monkeypatch.setattr("streamweaver_sinks.file.writer.sync_data", slow)
+    write = threading.Thread(target=sink.write, args=(batch(1),))
+
+    def end() -> None:
+        sink.close()
+        closed.set()
+
+    close = threading.Thread(target=end)
+    write.start()
+    assert writing.wait(10)
+    close.start()
+    assert not closed.wait(0.05)
+    go_on.set()
+    write.join(10)
+    assert closed.wait(10)
+    close.join(10)
+    monkeypatch.undo()
+    sink, context = opened()
+    assert sink.committed("orders", 0) == 1
+    assert lines(path) == [1]
+    assert context.logged == []
 
 
 # -- the state ------------------------------------------------------------------------------------
