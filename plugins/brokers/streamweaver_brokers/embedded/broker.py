@@ -1,6 +1,7 @@
 """The plugin: opening, topics, groups and readers over one SQLite file."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,9 @@ class Session:
     @staticmethod
     def _take_lock(context: BrokerContext) -> RunLock:
         try:
-            context.data_dir.mkdir(parents=True, exist_ok=True)
+            if not context.data_dir.is_dir():
+                context.data_dir.mkdir(parents=True, exist_ok=True)
+                _make_durable(context.data_dir)
         except OSError as error:
             raise of_system(error, context.data_dir) from error
         return RunLock(context.data_dir, context.pipeline)
@@ -273,6 +276,16 @@ class Embedded:
         if self._session is None:
             raise BrokerError("the embedded broker is not open")
         return self._session
+
+
+def _make_durable(folder: Path) -> None:
+    """Have a new folder survive power loss: SQLite syncs the folder of its file, but not the ones above."""
+    for parent in folder.absolute().parents[:3]:
+        descriptor = os.open(parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _create(connection: sqlite3.Connection, topics: Sequence[TopicSpec]) -> None:

@@ -32,6 +32,7 @@ ROUND_SECONDS = 5.0
 PIECE_BYTES = 1 << 20
 PIECE_CHUNKS = 500
 VACUUM_PAGES = 256
+MERGED_CHUNKS = 100
 LEAST_DIRTY = 1_000
 """Records that a compaction must have before it, at least, to be worth a pass."""
 MAP_BYTES = 64 << 20
@@ -73,7 +74,7 @@ class Upkeep:
         self._tombstone_ms = tombstone_ms
         self._clock = clock
         self._round: Iterator[int] | None = None
-        self._due = 0.0
+        self._due = time.monotonic() + ROUND_SECONDS
 
     def step(self) -> tuple[bool, int]:
         """Do one piece if any is due; return whether more waits, and about how many bytes were written."""
@@ -344,4 +345,5 @@ def _fits(waiting: list[tuple[Stored, Rows, list[int]]], row: Stored, rows: Rows
     """Whether a chunk may become one with those that wait."""
     size = sum(len(other[7]) for other, _, _ in waiting) + len(row[7])
     count = sum(len(other) for _, other, _ in waiting) + len(rows)
-    return size <= CHUNK_BYTES and count <= CHUNK_RECORDS and row[4] // grain == waiting[0][0][4] // grain
+    small = size <= CHUNK_BYTES and count <= CHUNK_RECORDS and len(waiting) < MERGED_CHUNKS
+    return small and row[4] // grain == waiting[0][0][4] // grain

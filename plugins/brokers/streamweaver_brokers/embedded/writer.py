@@ -282,7 +282,7 @@ class Writer:
             if written:
                 self._tell(self._listener.changed, self._reload())
             return more
-        except sqlite3.Error as error:
+        except Exception as error:  # upkeep can wait, the units that come cannot
             log.warning("upkeep put off: %s", self._failed(error))
             self._upkeep.put_off()
             return False
