@@ -64,16 +64,27 @@ class _Reader:
             topic = self._topic(node)
             if topic is None:
                 draft.whole = False
+                draft.unread_topics.add(name)
             else:
                 draft.topics[name] = topic
         for section, read in (("producers", self._producer), ("flows", self._flow), ("sinks", self._sink)):
             for name, node in self._entries(tree, section, STAGE_NAME):
                 stage = read(name, node)
                 if stage is None:
-                    draft.whole = False
+                    self._note_unread(draft, section, node)
                 else:
                     draft.stages.append(stage)
         return draft
+
+    @staticmethod
+    def _note_unread(draft: Draft, section: str, node: Node) -> None:
+        """Keep what a stage writes, though the rest of it is wrong, so that its readers are not blamed."""
+        draft.whole = False
+        output = node.get("to")
+        if output is not None and isinstance(output.value, str):
+            draft.written.add(output.value)
+        elif section != "sinks":
+            draft.outputs_known = False
 
     def _entries(self, tree: Node, section: str, pattern: str) -> Iterator[tuple[str, Node]]:
         """Go through a section's entries; one with a bad name is reported and still read."""
@@ -204,10 +215,10 @@ class _Reader:
         if given is None:
             self.findings.add(node, "missing key 'from', expected a topic or a list of topics")
             return None
-        topics = structure(given, str | list[str], findings=self.findings)  # type: ignore[arg-type]
+        topics: Any = structure(given, str | list[str], findings=self.findings)  # type: ignore[arg-type]
         if topics is None:
             return None
-        nodes = [given] if isinstance(topics, str) else given.value
+        nodes = [given] if given.kind == "scalar" else given.value
         if not nodes:
             self.findings.add(given, "got an empty list, expected at least one topic")
             return None

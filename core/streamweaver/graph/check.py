@@ -115,18 +115,19 @@ class _Graph:
     def check_topics(self) -> None:
         """Everything read is written by someone, everything declared is used."""
         draft, findings = self._draft, self._findings
+        written = {*self._writers, *draft.written}
         for stage in draft.stages:
             for topic, node in zip(stage.inputs, stage.input_nodes, strict=True):
                 declared = draft.topics.get(topic)
-                if topic in self._writers or (declared and declared.config.external) or not draft.whole:
+                if topic in written or (declared and declared.config.external) or not draft.outputs_known:
                     continue
                 if declared:
                     findings.add(
                         node,
                         f"nobody writes topic {topic!r}; if others than this pipeline do, declare it external: true",
                     )
-                else:
-                    known = [name for name in self.topic_names() if name in self._writers or name in draft.topics]
+                elif topic not in draft.unread_topics:
+                    known = sorted({*written, *draft.topics, *draft.unread_topics})
                     near = suggest(topic, known) or (f"; known are {', '.join(known)}" if known else "")
                     findings.add(node, f"unknown topic {topic!r}{near}")
         for name, declared in draft.topics.items():

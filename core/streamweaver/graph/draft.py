@@ -52,6 +52,12 @@ class Draft:
     broker: PluginUse | None = None
     default_codec: Codec | None = None
     topics: dict[str, TopicDraft] = attrs.field(factory=dict)
+    unread_topics: set[str] = attrs.field(factory=set)
+    """Names of declared topics that could not be read."""
     stages: list[StageDraft] = attrs.field(factory=list)
+    written: set[str] = attrs.field(factory=set)
+    """Topics that stages write which could not be read otherwise."""
     whole: bool = True
-    """Whether every stage and topic could be read; if not, what seems to be missing may only be misspelt."""
+    """Whether every stage and topic could be read."""
+    outputs_known: bool = True
+    """Whether it is known of every stage what it writes; if not, a topic may be written after all."""

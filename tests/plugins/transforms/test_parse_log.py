@@ -164,11 +164,11 @@ SYSLOG = {
         "program": "kernel",
         "message": "[    0.000000] Linux version 6.1",
     },
-    "<13>Feb 29 00:00:00 10.0.0.1 just a message without a tag": {
+    "<13>Feb 29 00:00:00 192.0.2.1 just a message without a tag": {
         "timestamp": "2024-02-29T00:00:00.000Z",
         "level": "notice",
         "facility": 1,
-        "host": "10.0.0.1",
+        "host": "192.0.2.1",
         "message": "just a message without a tag",
     },
     '<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3" '
