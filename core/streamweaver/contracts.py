@@ -191,6 +191,10 @@ class Sink(Protocol):
     the engine split the batch until the bad record stands alone. In each case nothing of that batch may have been
     written, or writing it again must do no harm.
 
+    `batch.topic` is the topic that the records belong to, also when they are dead letters that are replayed. (For a sink
+    with `committed` it is the one that their offsets belong to: the stage's replay topic.) The stage's `timeout`
+    bounds `async` writes only.
+
     A sink may have `committed(topic, partition) -> int | None` (plain or `async`, called after `open`): the offset
     after the last one it has stored together with its rows (`batch.last_offset + 1`). The engine resumes there, which
     makes the sink exactly-once; it declares `delivery="exactly_once"`. A sink for which a repeated batch is harmless

@@ -141,7 +141,9 @@ class _SinkLane:
                 continue
             self._work.tally.out += len(records)
             scope.activity.now("writing")
-            await self._write(Batch(records, done.topic, rows.partition, rows.offsets[0], rows.next_offset - 1), done)
+            # Offsets belong to the topic they were read from: for a sink that stores them that is the replay topic.
+            topic = rows.topic if self._own_offsets else done.topic
+            await self._write(Batch(records, topic, rows.partition, rows.offsets[0], rows.next_offset - 1), done)
             scope.metrics.latency.add_ages(scope.clock.now(), [r.timestamp for r in records if r.timestamp is not None])
         key = (rows.topic, rows.partition)
         self._marks[key] = scope.settled[key] = rows.next_offset

@@ -102,11 +102,14 @@ def _part(batch: Batch, start: int, end: int, done: Done[list[Record]]) -> Batch
 
 async def insist(scope: Scope, write: Callable[[Any], Awaitable[None]], item: Any) -> None:
     """Write, again after `Retriable` and time-outs, as often as the stage's `retry` says; then raise Retriable."""
+    # A thread cannot be interrupted: a time-out would write the same batch beside itself.
+    blocking = scope.stage.use is not None and scope.stage.use.plugin.blocking
+    longest = None if blocking else scope.stage.timeout_seconds
     tries = 0
     while True:
         tries += 1
         try:
-            async with asyncio.timeout(scope.stage.timeout_seconds):
+            async with asyncio.timeout(longest):
                 await write(item)
             return
         except (Retriable, TimeoutError) as error:

@@ -1,7 +1,7 @@
 """A context for calling a plugin by hand: every kind's context in one, on a clock that stands until it is moved."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -66,7 +66,7 @@ class FakeContext:
     state: FakeState = attrs.field(factory=FakeState)
     topic: str = "topic"
     partition: int = 0
-    topics: list[str] = attrs.field(factory=lambda: ["topic"])
+    topics: Sequence[str] = attrs.field(factory=lambda: ["topic"])
     data_dir: Path = Path()
     past: dict[str, list[Record]] = attrs.field(factory=dict)
     logged: list[tuple[str, str, dict[str, Any]]] = attrs.field(factory=list)
