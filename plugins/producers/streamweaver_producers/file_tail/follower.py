@@ -84,11 +84,12 @@ class Follower:
 
     def scan(self, now: int) -> bool:
         """Look for new, renamed and removed files; False when it is too soon to look again."""
-        # One that was also truncated counts as moved only when `step` has seen to that: first things first.
-        moved = [f for f in self.files if not f.left_path and inode_of(f.path) != f.inode and f.intact()]
-        moved.sort(
-            key=lambda f: len(f.path)
-        )  # `log` before `log.1`, so that what was `log` in between is known as such
+        if not all(f.intact() for f in self.files):
+            # `step` sees to truncations, and to the copies that belong to them, before anything else is taken for new.
+            return False
+        moved = [f for f in self.files if not f.left_path and inode_of(f.path) != f.inode]
+        # `log` before `log.1`, so that what was `log` in between is known as such.
+        moved.sort(key=lambda f: len(f.path))
         for file in moved:
             file.left_path, file.seen_ms, file.grew_ms, file.at_end = True, now, now, False
         if not moved and now - self._scanned_ms < SCAN_MS:
@@ -101,6 +102,8 @@ class Follower:
             if inode_of(file.path) is None and file is self._newest(file.path):
                 # Its name was free; a file that had it since may be rotated away already.
                 self._adopt_between(file.path, now, after_ns=_written_ns(file))
+        for file in self.files[:]:
+            self._missed_generation(file, now)
         by_inode = {f.inode: f for f in self.files}
         for path in self._listed():
             inode = inode_of(path)
@@ -148,7 +151,7 @@ class Follower:
 
     def position(self) -> list[Any]:
         """Return where everything stands, for MessagePack. Shares the parts that have not changed."""
-        return [POSITION_VERSION, [list(attrs.astuple(m)) for m in self._gone] + [f.mark() for f in self.files]]
+        return [POSITION_VERSION, [m.fields() for m in self._gone] + [f.mark() for f in self.files]]
 
     def bytes_behind(self) -> int:
         """Return how much of the open plain files is not handed out yet."""
@@ -208,7 +211,8 @@ class Follower:
         if any(f.inode == inode for f in self.files):
             source.close()
             return None
-        verdict = self._known(path, source, inode, now, settled=publish is not None)
+        at_end = self._first and self.scope.start == "end"
+        verdict = self._known(path, source, inode, now, settled=publish is not None or at_end)
         if verdict == "wait":
             source.close()
             return None
@@ -218,7 +222,7 @@ class Follower:
             mark, head, tail = verdict
             file.stand(mark.offset, head, tail)
             self._gone = [m for m in self._gone if m != mark]
-        elif self._first and self.scope.start == "end" and not source.steady:
+        elif at_end:
             self._stand_at_end(file)
         file.left_path = inode != inode_of(file.path)
         return file
@@ -257,7 +261,7 @@ class Follower:
     def _stand_at_end(self, file: Tailed) -> None:
         """Stand behind the last whole line."""
         assert file.source is not None
-        size = file.source.stat().st_size
+        size = file.source.end()
         base = max(0, size - self.scope.rules.max_line_bytes)
         end = file.source.read(base, size - base).rfind(b"\n") + 1
         offset = base + end if end else size
@@ -311,6 +315,9 @@ class Follower:
         unread = file.pending or _modified_ns(file.place) != file.modified_ns
         if not unread and inode_of(file.place) == file.inode:
             return False
+        if inode_of(file.place) == file.inode and (opened := self._open(file.place)):
+            file.source = opened[0]
+            return True
         mark = Mark(*file.mark())
         found = self._find(mark, {f.inode for f in self.files})
         if found is None:
@@ -349,10 +356,13 @@ class Follower:
         """Remember a file that is not to be found, for a while: it may be on a disk that is not there now."""
         if not mark.gone_ms:
             self.scope.log("file is gone or was truncated", level="warning", path=mark.path, at=mark.offset)
-            mark = attrs.evolve(mark, gone_ms=now)
+            # What has its number now is another file, to be read as such.
+            taken = any(inode == (mark.device, mark.inode) for _, inode in _beside(mark.path))
+            mark = attrs.evolve(mark, gone_ms=now, inode=0 if taken else mark.inode)
         self._gone.append(mark)
 
     def _forget(self, now: int) -> None:
+        self._suspects = {i: (size, since) for i, (size, since) in self._suspects.items() if now - since < GONE_MS}
         for file in self.files[:]:
             idle = now - max(file.grew_ms, file.seen_ms)
             if file.left_path and file.drained and idle >= FORGET_MS:
@@ -387,7 +397,7 @@ def _written_ns(file: Tailed) -> int:
 
 def _is_rotation_of(path: str, name: str) -> bool:
     """Tell whether rotation may have made `path` out of `name`: it stands beside it, its name with something added."""
-    return path != name and os.path.dirname(path) == os.path.dirname(name) and path.startswith(name)  # noqa: PTH120
+    return path.startswith(name) and path != name and os.path.dirname(path) == os.path.dirname(name)  # noqa: PTH120
 
 
 def _beside(path: str) -> Iterator[tuple[str, Inode]]:

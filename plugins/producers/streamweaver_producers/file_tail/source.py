@@ -23,6 +23,9 @@ class Source(Protocol):
     def read(self, at: int, count: int) -> bytes:
         """Return up to `count` bytes from `at`; fewer, or none, at the end."""
 
+    def end(self) -> int:
+        """Return where the bytes end at the moment."""
+
     def stat(self) -> os.stat_result:
         """Return size, times and links of the open file, wherever it was moved to."""
 
@@ -40,6 +43,10 @@ class PlainSource:
     def read(self, at: int, count: int) -> bytes:
         """Read by position."""
         return os.pread(self.fd, count, at)
+
+    def end(self) -> int:
+        """Look at the size."""
+        return os.fstat(self.fd).st_size
 
     def stat(self) -> os.stat_result:
         """Size, times and links of the open file, wherever it was moved to."""
@@ -96,6 +103,13 @@ class GzipSource:
             self._at += len(out)
             if out or not fed:
                 return out
+
+    def end(self) -> int:
+        """Decompress all of it: there is no other way to know."""
+        with contextlib.suppress(zlib.error):
+            while self.read(self._at, _RAW_BYTES):
+                pass
+        return self._at
 
     def stat(self) -> os.stat_result:
         """Size (compressed), times and links of the open file."""

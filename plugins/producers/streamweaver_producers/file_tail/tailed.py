@@ -32,6 +32,20 @@ class Mark:
     gone_ms: int = 0
     """When the file was lost sight of; 0 while it is there."""
 
+    def fields(self) -> list[Any]:
+        """Return what is stored; much quicker than `attrs.astuple`, and called for every list of lines."""
+        return [
+            self.path,
+            self.device,
+            self.inode,
+            self.head_length,
+            self.head_crc,
+            self.tail_crc,
+            self.offset,
+            self.modified_ns,
+            self.gone_ms,
+        ]
+
     def fits(self, source: Source) -> tuple[bytes, bytes] | None:
         """Return the file's head and the bytes before the offset, if they are those that were marked."""
         length = min(MARK_BYTES, self.offset)
@@ -133,7 +147,7 @@ class Tailed:
                 self.offset,
                 self.modified_ns,
             )
-            self._mark = list(attrs.astuple(mark))
+            self._mark = mark.fields()
         return self._mark
 
     def stand(self, offset: int, head: bytes = b"", tail: bytes = b"") -> None:

@@ -234,6 +234,63 @@ async def test_gone_while_down(tails: Any, tmp_path: Path) -> None:
     assert ("warning", "file is gone or was truncated", {"path": str(log), "at": 4}) in tail.context.logged
 
 
+async def test_truncated_and_rotated_while_down(tails: Any, tmp_path: Path) -> None:
+    """A file that was written anew and then rotated while the pipeline was down is read whole under its new name."""
+    log = tmp_path / "app.log"
+    add(log, "one", "two")
+    tail = tails(paths=[str(log)])
+    await tail.run()
+    await tail.kill()
+    os.truncate(log, 0)
+    add(log, "three")
+    log.rename(tmp_path / "app.log.1")
+    add(log, "four")
+    assert await tail.run() == ["three", "four"]
+
+
+async def test_truncated_while_its_handle_was_closed(
+    tails: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was closed to save handles is read anew when it was truncated meanwhile."""
+    monkeypatch.setattr(follower, "MOST_OPEN", 0)
+    log = tmp_path / "app.log"
+    add(log, "one", "two")
+    tail = tails(paths=[str(log)])
+    await tail.run(5)
+    os.truncate(log, 0)
+    add(log, "three")
+    assert await tail.run(5) == ["three"]
+    add(log, "four")
+    assert await tail.run(5) == ["four"]
+
+
+async def test_start_at_the_end_with_gzip(tails: Any, tmp_path: Path) -> None:
+    """`start: end` passes over compressed files too, also after a restart."""
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(b"old\n"))
+    add(tmp_path / "app.log", "old too")
+    tail = tails(paths=[str(tmp_path / "app.log*")], start="end", include_gzip=True)
+    assert await tail.run(30) == []
+    add(tmp_path / "app.log", "new")
+    assert await tail.run() == ["new"]
+    await tail.kill()
+    assert await tail.run(30) == []
+
+
+async def test_copied_before_it_was_read_within_the_glob(tails: Any, tmp_path: Path) -> None:
+    """Half a line that was copied away before anybody read it is known to be over, also where the glob matches it."""
+    first, log = tmp_path / "a.log", tmp_path / "b.log"
+    add(first, "one")
+    log.write_text("")
+    later(log)
+    tail = tails(paths=[str(tmp_path / "*.log*")])
+    await tail.run()
+    await tail.kill()
+    log.write_text("half")
+    later(log)
+    copy_truncate(log, tmp_path / "b.log.1")
+    assert await tail.run(30) == ["half"]
+
+
 async def test_position_stays_small(tails: Any, tmp_path: Path) -> None:
     """Files that are gone are forgotten in time, so the position does not grow with the number of rotations."""
     tail = tails(paths=[str(tmp_path / "*.log")])
