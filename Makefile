@@ -16,7 +16,7 @@ GATE       = $(if $(ARGS),,--cov --cov-branch --cov-report=term:skip-covered --c
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format-check lint types imports docs soak bench clean
+.PHONY: help setup demo logs test check format-check lint types imports docs soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ $(STAMP): pyproject.toml
 
 demo: setup ## run the demo pipeline (ARGS="--duration 10s")
 	@$(BIN)/streamweaver pipeline up pipelines/demo.yaml $(ARGS)
+
+logs: setup ## follow this machine's own log files (STREAMWEAVER_LOG=FILE for another)
+	@$(BIN)/streamweaver pipeline up pipelines/logs.yaml $(ARGS)
 
 test: setup ## run the tests with the coverage gate (ARGS="tests/core -k retry" runs some, without it)
 	@$(BIN)/pytest $(PARALLEL) -m "not soak and not bench" $(GATE) $(ARGS)
