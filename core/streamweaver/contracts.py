@@ -377,6 +377,10 @@ class Group(Protocol):
         """Leave the group; all lanes have been released before."""
 
 
+def _no_log(_level: str, _event: str, /, **_fields: Any) -> None:
+    """Stand in for the engine's log where nobody reads it."""
+
+
 @attrs.frozen(kw_only=True)
 class BrokerContext:
     """What a broker is told in `open`.
@@ -389,6 +393,10 @@ class BrokerContext:
     data_dir: Path
     role: Literal["run", "tool"] = "run"
     worker: str = "0"
+    delivery: Delivery = "exactly_once"
+    """The strongest guarantee that any stage relies on; a broker may save work when it is a weaker one."""
+    log: Callable[..., None] = _no_log
+    """Writes a line of the broker's own: `log(level, event, **fields)`."""
 
 
 @runtime_checkable
@@ -404,6 +412,12 @@ class Broker(Protocol):
 
     shares_work: bool
     """Whether several processes may run the same group."""
+
+    max_record_bytes: int | None
+    """The largest record (key, value and headers) that it takes, None for any; valid once `create` is done.
+
+    The engine treats a larger one as a bad record, so that it costs one dead letter and not the stage.
+    """
 
     async def open(self, context: BrokerContext, /) -> None: ...
 

@@ -72,11 +72,17 @@ class _Places(dict[Any, "tuple[bytes | None, int]"]):
         return place
 
 
+def record_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Return the size of a record as brokers count it: key, value and headers."""
+    return len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(data) for name, data in headers)
+
+
 class Encoder:
     """Encodes records for one topic: values by its codec, keys, and the partition that follows from the key."""
 
-    def __init__(self, codec: Codec, partitions: int, key: str | None) -> None:
+    def __init__(self, codec: Codec, partitions: int, key: str | None, max_bytes: int | None = None) -> None:
         self._encode_value = codec.encode
+        self._max_bytes = max_bytes
         self._partitions = partitions
         self._key_path = key.split(".") if key else []
         self._places = _Places(partitions)
@@ -84,7 +90,7 @@ class Encoder:
     def encode(self, records: list[Record], home: int, now: int) -> dict[int, Rows]:
         """Return rows by partition. Records without a key go to the partition `home`; those without a time get `now`.
 
-        Raises BadRecord with the index of the first record that cannot be encoded.
+        Raises BadRecord with the index of the first record that cannot be encoded, or is too large for the broker.
         """
         try:
             return self._encode_all(records, home, now)
@@ -102,6 +108,8 @@ class Encoder:
         times = [now if r.timestamp is None else r.timestamp for r in records]
         places = self._place_all(records, home)
         headers = [r.headers for r in records] if any(r.headers for r in records) else None
+        if self._max_bytes is not None:
+            self._check_sizes(places, values, headers, self._max_bytes)
         if self._partitions == 1:
             return {0: Rows([key for key, _ in places], values, times, headers)}
         rows: dict[int, Rows] = {}
@@ -115,6 +123,23 @@ class Encoder:
             if headers is not None and row.headers is not None:
                 row.headers.append(headers[index])
         return rows
+
+    @staticmethod
+    def _check_sizes(
+        places: list[tuple[bytes | None, int]],
+        values: list[bytes | None],
+        headers: list[Headers] | None,
+        most: int,
+    ) -> None:
+        # The values together first: nearly always that settles it for the whole batch.
+        if headers is None and sum(map(len, filter(None, values))) + sum(len(key or b"") for key, _ in places) <= most:
+            return
+        for index, ((key, _), value) in enumerate(zip(places, values, strict=True)):
+            size = record_bytes(key, value, headers[index] if headers else ())
+            if size > most:
+                raise CodecError(
+                    f"the record has {size} bytes, the broker takes {most}; store a reference in its place"
+                )
 
     def _place_all(self, records: list[Record], home: int) -> list[tuple[bytes | None, int]]:
         places = self._places

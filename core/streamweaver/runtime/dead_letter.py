@@ -10,6 +10,7 @@ import attrs
 
 from streamweaver.contracts import Rows
 from streamweaver.record import Headers
+from streamweaver.runtime.codec import record_bytes
 
 PREFIX = "streamweaver."
 """Begins the name of each header of ours."""
@@ -43,14 +44,32 @@ class DeadLetter:
         return attrs.asdict(self, filter=lambda a, _: a.name not in ("key", "value", "headers"))
 
 
-def to_rows(letters: list[DeadLetter]) -> Rows:
-    """Put dead letters into columns."""
+def to_rows(letters: list[DeadLetter], max_bytes: int | None = None) -> Rows:
+    """Put dead letters into columns; a value too large for the broker is cut, and the letter says so."""
+    if max_bytes is not None:
+        letters = [_fitted(letter, max_bytes) for letter in letters]
     return Rows(
         [letter.key for letter in letters],
         [letter.value for letter in letters],
         [letter.failed_at for letter in letters],
         [_own_headers(letter) + letter.headers for letter in letters],
     )
+
+
+# What the reason may grow by when a letter is cut, and then some.
+_ROOM = 200
+
+
+def _fitted(letter: DeadLetter, most: int) -> DeadLetter:
+    """Cut what is too large: first the value, then (a letter that is nearly all headers) the original's headers."""
+    value = letter.value or b""
+    over = record_bytes(letter.key, value, _own_headers(letter) + letter.headers) + _ROOM - most
+    if over <= 0:
+        return letter
+    kept = value[: max(0, len(value) - over)]
+    note = f"{letter.reason} (kept {len(kept)} of {len(value)} bytes of the value)"
+    headers = letter.headers if over <= len(value) else ()
+    return attrs.evolve(letter, value=None if letter.value is None else kept, reason=note, headers=headers)
 
 
 def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: Headers) -> DeadLetter:

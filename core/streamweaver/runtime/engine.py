@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from streamweaver.config.model import DELIVERIES
 from streamweaver.contracts import Broker, BrokerContext, TopicSpec
 from streamweaver.errors import RunError, StreamWeaverError
 from streamweaver.graph.plan import Plan, StagePlan
@@ -108,7 +109,9 @@ class Engine:
 
     async def run(self) -> Summary:
         """Run until stopped, idle (if asked to), or failed; never raises for a failure of the pipeline."""
-        await self._broker.open(BrokerContext(pipeline=self.plan.name, data_dir=self._data_dir))
+        asked = max((stage.delivery for stage in self.plan.stages.values()), key=DELIVERIES.index)
+        context = BrokerContext(pipeline=self.plan.name, data_dir=self._data_dir, delivery=asked, log=self._log)
+        await self._broker.open(context)
         drained = False
         try:
             await self._broker.create(self._topics())

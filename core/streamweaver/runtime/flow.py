@@ -37,7 +37,7 @@ class _Flow:
         self._scope = scope
         self._lane = lane
         self._output = topic.name
-        self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key)
+        self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key, scope.broker.max_record_bytes)
         self._home = 0
         self._ticks = steps.tick
         self._work = LaneWork(scope, lane, steps, Chain[Encoded](steps.steps, self._encode, scope.limits))

@@ -106,7 +106,7 @@ class _Producing:
         self._scope = scope
         self._lane = lane
         self._topic = topic
-        self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key)
+        self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key, scope.broker.max_record_bytes)
         self._chain = Chain[Encoded](steps.steps, self._encode, scope.limits)
         store = f"{scope.plan.group(scope.stage.name)}."
         blank = step_context(scope)

@@ -73,7 +73,7 @@ class Scope:
     def letter_unit(self, unit: UnitOfWork, letters: list[DeadLetter]) -> None:
         """Put dead letters into a unit of work."""
         if letters:
-            unit.append(self.plan.dead_letters, 0, to_rows(letters))
+            unit.append(self.plan.dead_letters, 0, to_rows(letters, self.broker.max_record_bytes))
 
     def finish_unit(self, started: float, received: int, out: int) -> None:
         """Account for a unit that has become durable; `started` is when its input was there."""

@@ -195,6 +195,7 @@ class Embedded:
 
     delivery: Delivery = attrs.field(default="exactly_once", init=False, repr=False)
     shares_work: bool = attrs.field(default=False, init=False, repr=False)
+    max_record_bytes: int | None = attrs.field(default=None, init=False, repr=False)
     _session: Session | None = attrs.field(default=None, init=False, repr=False)
 
     async def open(self, context: BrokerContext, /) -> None:
