@@ -4,11 +4,13 @@ Hooks are called synchronously, for a stage's life and once for each unit of wor
 that fails is logged and disconnected; the pipeline goes on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+import attrs
 import pluggy
 
+from streamweaver.contracts import Broker
 from streamweaver.errors import PluginError
 
 PROJECT = "streamweaver"
@@ -19,12 +21,31 @@ observer = pluggy.HookimplMarker(PROJECT)
 """Marks a function or method as the implementation of the hook of the same name."""
 
 
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What an observer needs that runs something of its own beside the stages, such as a server."""
+
+    plan: Any
+    """The pipeline, a `streamweaver.graph.plan.Plan`."""
+    broker: Broker
+    """Open for as long as anything runs beside; an observer reads, and never joins a group."""
+    log: Callable[..., None]
+    """Called with a level, an event and fields."""
+    beside: Callable[[str, Coroutine[Any, Any, None]], None]
+    """Run a coroutine, under a name for the log, until the stages have ended; then it is cancelled and waited for.
+    When it fails, that is logged, and the pipeline goes on."""
+
+
 class Hooks:
     """Every hook there is. An implementation takes the arguments it wants, by name."""
 
     @spec
-    def pipeline_starting(self, pipeline: str, stages: list[str]) -> None:
+    def pipeline_starting(self, pipeline: str, stages: list[str], surroundings: Surroundings) -> None:
         """The file is valid and the broker is open; no stage has started."""
+
+    @spec
+    def pipeline_viewed(self, pipeline: str, surroundings: Surroundings) -> None:
+        """A pipeline that runs elsewhere is to be shown: the broker is open as a tool, no stage runs here."""
 
     @spec
     def pipeline_stopped(self, pipeline: str, error: str | None) -> None:

@@ -125,5 +125,5 @@ class PipelineConfig:
 
 BROKER_DEFAULT = "embedded"
 
-SECTIONS = ("broker", "topics", "producers", "flows", "sinks")
+SECTIONS = ("broker", "topics", "producers", "flows", "sinks", "dashboard")
 """The parts of the file that hold more than options of the pipeline's own."""

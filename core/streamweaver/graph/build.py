@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from streamweaver.config import Findings, Node, redactor, structure
+from streamweaver.config.dashboard import MAX_PANELS, MAX_RULES, DashboardConfig, PanelConfig, RuleConfig
 from streamweaver.config.model import (
     BROKER_DEFAULT,
     SECTIONS,
@@ -23,7 +24,7 @@ from streamweaver.config.model import (
 from streamweaver.contracts import Codec, RecordTransform
 from streamweaver.errors import Finding, PluginError
 from streamweaver.graph.check import check
-from streamweaver.graph.draft import Draft, StageDraft, TopicDraft
+from streamweaver.graph.draft import DashboardDraft, Draft, StageDraft, TopicDraft
 from streamweaver.graph.plan import Plan, PluginUse, StepPlan
 from streamweaver.plugin import Kind, option_fields
 from streamweaver.registry import Registry
@@ -40,7 +41,7 @@ def build(tree: Node, registry: Registry) -> tuple[Plan, list[Finding]]:
     plan = check(draft, reader.findings)
     reader.findings.raise_errors()
     assert plan is not None, "no plan, no finding: the checks contradict each other"
-    redact = redactor(*(use.options for use in reader.uses), tree=tree)
+    redact = redactor(*(use.options for use in reader.uses), plan.dashboard.options, tree=tree)
     return attrs.evolve(plan, redact=redact), reader.findings.items
 
 
@@ -74,6 +75,7 @@ class _Reader:
                     self._note_unread(draft, section, node)
                 else:
                     draft.stages.append(stage)
+        draft.dashboard = self._dashboard(tree)
         return draft
 
     @staticmethod
@@ -254,6 +256,44 @@ class _Reader:
                 f"{config.use} takes one call at a time, expected an async record function; leave concurrency out",
             )
         return StepPlan(name, use, config.concurrency), node
+
+    # -- the dashboard ----------------------------------------------------------------------------
+
+    def _dashboard(self, tree: Node) -> DashboardDraft:
+        node = tree.get("dashboard")
+        if node is None or (node.kind == "scalar" and node.value is None):
+            return DashboardDraft()
+        options = structure(node, DashboardConfig, ignore={"panels", "alerts"}, findings=self.findings)
+        panels = [self._panel(item) for item in self._listed(node, "panels", MAX_PANELS)]
+        rules = [(self._own(item, RuleConfig, others=set()), item) for item in self._listed(node, "alerts", MAX_RULES)]
+        return DashboardDraft(
+            options or DashboardConfig(),
+            tuple(panel for panel in panels if panel is not None),
+            tuple((rule, item) for rule, item in rules if rule is not None),
+        )
+
+    def _listed(self, node: Node, key: str, most: int) -> list[Node]:
+        given = node.get(key)
+        if given is None or (given.kind == "scalar" and given.value is None):
+            return []
+        if given.kind != "sequence":
+            self.findings.add(given, f"got a {given.kind}, expected a list of {key}")
+            return []
+        items: list[Node] = given.value
+        if len(items) > most:
+            self.findings.add(given, f"got {len(items)} {key}, expected at most {most}")
+        return items
+
+    def _panel(self, node: Node) -> tuple[PanelConfig, str, Node] | None:
+        config = self._own(node, PanelConfig, others={"from"})
+        if node.kind != "mapping":
+            return None
+        given = node.get("from")
+        if given is None:
+            self.findings.add(node, "missing key 'from', expected the topic that the panel shows")
+            return None
+        topic = structure(given, str, findings=self.findings)
+        return None if config is None or topic is None else (config, topic, given)
 
 
 def _overlaps(use: PluginUse) -> bool:

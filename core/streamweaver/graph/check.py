@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from streamweaver.config import Findings, suggest
+from streamweaver.config import Findings, Node, suggest
+from streamweaver.config.dashboard import DashboardPlan, Panel, Rule, default_panels, make_panel, make_rule
 from streamweaver.config.model import DELIVERIES, TopicConfig
 from streamweaver.contracts import Delivery, TopicSpec
 from streamweaver.graph.draft import Draft, StageDraft
@@ -25,6 +26,7 @@ def check(draft: Draft, findings: Findings) -> Plan | None:
     graph.check_loops()
     partitions = graph.partitions()
     graph.check_grouping(partitions)
+    dashboard = graph.dashboard()
     stages = [plan for stage in graph.ordered() if (plan := graph.plan(stage)) is not None]
     if findings.failed or draft.pipeline is None or draft.broker is None or draft.default_codec is None:
         return None
@@ -36,6 +38,7 @@ def check(draft: Draft, findings: Findings) -> Plan | None:
         topics=topics,
         stages={stage.name: stage for stage in stages},
         drain_seconds=draft.pipeline.drain_timeout,
+        dashboard=dashboard,
     )
 
 
@@ -95,7 +98,12 @@ class _Graph:
         if draft.pipeline is None:
             return
         prefix = f"{draft.pipeline.name}."
-        own = {f"{prefix}dead_letters", f"{prefix}metrics", *(f"{prefix}{name}.replay" for name in seen)}
+        own = {
+            f"{prefix}dead_letters",
+            f"{prefix}metrics",
+            f"{prefix}alerts",
+            *(f"{prefix}{name}.replay" for name in seen),
+        }
         for topic, stage, key in self._mentions():
             if topic in own:
                 findings.add(stage.place(key), f"topic {topic!r} is the pipeline's own, choose another name")
@@ -223,6 +231,40 @@ class _Graph:
                             f"{step.name} groups by {', '.join(map(repr, fields))}, but topic {topic!r} has "
                             f"{partitions[topic]} partitions and is {by}: set key: {fields[0]} where it is written",
                         )
+
+    # -- the dashboard ----------------------------------------------------------------------------
+
+    def dashboard(self) -> DashboardPlan:
+        """Return the dashboard, in which every topic and stage named exists."""
+        draft = self._draft.dashboard
+        taken: set[str] = set()
+        panels: list[Panel] = []
+        for config, topic, node in draft.panels:
+            self._check_known("topic", topic, self.topic_names(), node)
+            panels.append(make_panel(config, topic, taken))
+        taken, rules = set(), list[Rule]()
+        for rule_config, node in draft.rules:
+            rule = make_rule(rule_config, taken)
+            rules.append(rule)
+            at, of = node.get("when") or node, rule.condition.of
+            if rule.condition.measure is None:
+                self._check_known("topic", of or "", self.topic_names(), at)
+            elif of is not None:
+                self._check_known("stage", of, [stage.name for stage in self._draft.stages], at)
+            if rule.by is not None and rule.condition.measure is not None:
+                self._findings.add(node.get("by") or node, "by stands only with a condition on a field of a topic")
+        shown = tuple(panels) or default_panels(self._ends() or self.topic_names())
+        return DashboardPlan(options=draft.options, panels=shown, rules=tuple(rules))
+
+    def _check_known(self, what: str, name: str, known: list[str], node: Node) -> None:
+        if name not in known and self._draft.whole:
+            near = suggest(name, known) or (f"; known are {', '.join(known)}" if known else "")
+            self._findings.add(node, f"unknown {what} {name!r}{near}")
+
+    def _ends(self) -> list[str]:
+        """Return the topics that a stage writes and no flow reads: what comes out of the pipeline."""
+        read = {topic for stage in self._draft.stages if stage.kind == "flow" for topic in stage.inputs}
+        return [topic for topic in self._writers if topic not in read]
 
     # -- guarantees -------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Literal
 import attrs
 
 from streamweaver.config import Node
+from streamweaver.config.dashboard import DashboardConfig, PanelConfig, RuleConfig
 from streamweaver.config.model import PipelineConfig, StageConfig, TopicConfig
 from streamweaver.contracts import Codec
 from streamweaver.graph.plan import PluginUse, StageKind, StepPlan
@@ -43,6 +44,16 @@ class StageDraft:
         return self.node.get(key) or self.node
 
 
+@attrs.frozen
+class DashboardDraft:
+    """The section `dashboard`; the topics and stages that it speaks of are not known yet."""
+
+    options: DashboardConfig = attrs.field(factory=DashboardConfig)
+    panels: tuple[tuple[PanelConfig, str, Node], ...] = ()
+    """Each with its topic, and the place where that is named."""
+    rules: tuple[tuple[RuleConfig, Node], ...] = ()
+
+
 @attrs.define
 class Draft:
     """A pipeline file, read."""
@@ -55,6 +66,7 @@ class Draft:
     unread_topics: set[str] = attrs.field(factory=set)
     """Names of declared topics that could not be read."""
     stages: list[StageDraft] = attrs.field(factory=list)
+    dashboard: DashboardDraft = attrs.field(factory=DashboardDraft)
     written: set[str] = attrs.field(factory=set)
     """Topics that stages write which could not be read otherwise."""
     whole: bool = True

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import attrs
 
 from streamweaver.config import Redactor
+from streamweaver.config.dashboard import DashboardPlan
 from streamweaver.contracts import Codec, Delivery, TopicSpec
 from streamweaver.plugin import Plugin
 from streamweaver.retry import Backoff
@@ -104,6 +105,7 @@ class Plan:
     stages: Mapping[str, StagePlan]
     """In an order in which writers come before readers, as far as there is one."""
     drain_seconds: float
+    dashboard: DashboardPlan = attrs.field(factory=DashboardPlan)
     redact: Redactor = attrs.field(factory=Redactor, repr=False)
     """Blanks the values of secret options in a text."""
 
@@ -116,6 +118,11 @@ class Plan:
     def metrics(self) -> str:
         """The topic of the stages' figures."""
         return f"{self.name}.metrics"
+
+    @property
+    def alerts(self) -> str:
+        """The topic of what the dashboard's alert rules said; it is there if the file has rules."""
+        return f"{self.name}.alerts"
 
     def replay(self, stage: str) -> str:
         """The topic from which a stage takes dead letters that are to be tried again."""

@@ -11,7 +11,8 @@ from streamweaver.config.model import DELIVERIES
 from streamweaver.contracts import Broker, BrokerContext, TopicSpec
 from streamweaver.errors import RunError, StreamWeaverError
 from streamweaver.graph.plan import Plan, StagePlan
-from streamweaver.hooks import Observers
+from streamweaver.hooks import Observers, Surroundings
+from streamweaver.runtime.beside import Beside
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.flow import run_flow
@@ -23,6 +24,9 @@ from streamweaver.runtime.sink import run_sink
 
 # Dead letters are kept until somebody has dealt with them.
 _LETTERS = TopicSpec(name="", partitions=1)
+
+ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, retention_bytes=64 * 1024 * 1024)
+"""The topic of alerts: a month of them."""
 
 End = Literal["idle", "asked", "duration", "failed"]
 
@@ -113,9 +117,15 @@ class Engine:
         context = BrokerContext(pipeline=self.plan.name, data_dir=self._data_dir, delivery=asked, log=self._log)
         await self._broker.open(context)
         drained = False
+        beside = Beside(self._log)
         try:
             await self._broker.create(self._topics())
-            self._observers.call("pipeline_starting", pipeline=self.plan.name, stages=list(self.scopes))
+            self._observers.call(
+                "pipeline_starting",
+                pipeline=self.plan.name,
+                stages=list(self.scopes),
+                surroundings=Surroundings(plan=self.plan, broker=self._broker, log=self._log, beside=beside.start),
+            )
             self._start()
             reporting = asyncio.create_task(self._reporter.run())
             try:
@@ -129,6 +139,7 @@ class Engine:
                 self._check_balance()
             await self._reporter.publish()
         finally:
+            await beside.end()
             await self._broker.close()
             self._observers.call("pipeline_stopped", pipeline=self.plan.name, error=self._error)
         counts = {name: scope.metrics.counts() for name, scope in self.scopes.items()}
@@ -149,6 +160,8 @@ class Engine:
             attrs.evolve(_LETTERS, name=self.plan.dead_letters),
             attrs.evolve(METRICS_SPEC, name=self.plan.metrics),
         ]
+        if self.plan.dashboard.rules:
+            own.append(attrs.evolve(ALERTS_SPEC, name=self.plan.alerts))
         return [*(topic.spec for topic in self.plan.topics.values()), *own, *replays]
 
     def _start(self) -> None:

@@ -1,0 +1,44 @@
+"""What observers run beside the stages of a pipeline: started, watched, ended."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from streamweaver.runtime.context import Log
+
+PATIENCE_SECONDS = 5.0
+"""How long one that is cancelled may take to end."""
+
+
+class Beside:
+    """The coroutines that observers started. One that fails is logged and done with."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failures: list[str] = []
+
+    def start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine as a task of its own."""
+        self._tasks.add(asyncio.create_task(self._guarded(name, coroutine), name=name))
+
+    async def _guarded(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except (Exception, SystemExit) as error:
+            self.failures.append(f"{name}: {error}")
+            self._log("error", f"{name} ended", error=f"{type(error).__name__}: {error}")
+
+    async def wait(self) -> None:
+        """Return when everything that was started has ended by itself."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def end(self) -> None:
+        """Cancel everything and wait for it, though not for ever."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
+            for task in left:
+                self._log("warning", f"{task.get_name()} does not end", waited_seconds=PATIENCE_SECONDS)
