@@ -4,6 +4,8 @@ Hooks are called synchronously, for a stage's life and once for each unit of wor
 that fails is logged and disconnected; the pipeline goes on.
 """
 
+import importlib.metadata
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -80,28 +82,62 @@ class Observers:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
 
-    def load_installed(self) -> None:
-        """Connect every observer that installed distributions offer."""
-        self._manager.load_setuptools_entrypoints(GROUP)
-        for plugin in self._manager.get_plugins():
-            self._check(plugin)
+    def load_installed(self, allows: Callable[[str], bool] = lambda _: True) -> None:
+        """Connect every observer that an installed distribution offers, if `allows` says so of the distribution.
+
+        One that cannot be connected is reported and left out: what only watches must not keep a pipeline from running.
+        """
+        seen: set[tuple[str, str]] = set()
+        for distribution in importlib.metadata.distributions():
+            for point in distribution.entry_points.select(group=GROUP):
+                name = distribution.metadata["Name"] or ""
+                if (name, point.name) in seen or not allows(name):
+                    continue
+                seen.add((name, point.name))
+                self._load(point, f"{name} {distribution.version}")
+
+    def _load(self, point: importlib.metadata.EntryPoint, offered_by: str) -> None:
+        try:
+            loaded = point.load()
+            self.connect(loaded() if inspect.isclass(loaded) else loaded)
+        except PluginError as error:
+            self._report(f"observer {point.name!r} of {offered_by} is left out: {error}")
+        except (Exception, SystemExit) as error:
+            self._report(f"observer {point.name!r} of {offered_by} is left out: {type(error).__name__}: {error}")
 
     def connect(self, observer: object) -> None:
-        """Connect an object with hook implementations; PluginError when one fits no hook."""
+        """Connect an object with hook implementations; PluginError when it has none, or one that fits no hook."""
         try:
             self._manager.register(observer)
+        except ValueError as error:
+            raise PluginError(f"observer {observer!r} is connected already") from error
         except pluggy.PluginValidationError as error:
             # pluggy keeps a plugin that it has just found invalid.
             self._manager.unregister(observer)
             raise PluginError(f"observer {observer!r}: {error}") from error
-        self._check(observer)
+        wrong = self._mistake(observer)
+        if wrong:
+            self._manager.unregister(observer)
+            raise PluginError(f"observer {observer!r}: {wrong}")
 
-    def _check(self, plugin: object) -> None:
+    def _mistake(self, observer: object) -> str | None:
+        """Say why the implementations that were just registered would not be called as meant."""
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._manager.unregister(plugin)
-            raise PluginError(f"observer {plugin!r}: {error}") from error
+            return str(error)
+        callers = self._manager.get_hookcallers(observer) or []
+        if not callers:
+            return "it implements no hook; mark its methods with @observer"
+        for caller in callers:
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is not observer:
+                    continue
+                if inspect.iscoroutinefunction(implementation.function):
+                    return f"{caller.name} is async, expected a plain function: hooks are not awaited"
+                if implementation.wrapper or implementation.hookwrapper:
+                    return f"{caller.name} is a wrapper, expected a plain function"
+        return None
 
     def wants(self, hook: str) -> bool:
         """Whether anyone implements a hook, for callers that would have to prepare its arguments."""
@@ -111,10 +147,10 @@ class Observers:
         """Call a hook on each observer; one that raises is reported and disconnected."""
         caller = getattr(self._manager.hook, hook)
         for implementation in caller.get_hookimpls():
-            chosen = {name: arguments[name] for name in implementation.argnames}
+            chosen = [arguments[name] for name in implementation.argnames]
             try:
-                implementation.function(*chosen.values())
-            except Exception as error:
+                implementation.function(*chosen)
+            except (Exception, SystemExit) as error:
                 self._manager.unregister(implementation.plugin)
                 self._report(
                     f"observer {implementation.plugin_name} failed in {hook} and is disconnected: "

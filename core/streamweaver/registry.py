@@ -5,7 +5,8 @@ Listing imports nothing; a plugin's module is imported when it is named. First-p
 
 import importlib.metadata
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -50,12 +51,17 @@ class Registry:
     def __init__(self) -> None:
         self._loaded: dict[tuple[Kind, str], Plugin] = {}
         allowed = os.environ.get(ONLY)
-        self._allowed = {part.strip() for part in allowed.split(",")} if allowed else None
+        self._allowed = {_normal(part) for part in allowed.split(",")} if allowed else None
+
+    def allows(self, distribution: str) -> bool:
+        """Whether plugins (and observers) of a distribution may be used."""
+        return self._allowed is None or _normal(distribution) in self._allowed
 
     def add(self, plugins: Iterable[object]) -> None:
         """Add decorated classes or functions that no distribution offers (tests, notebooks)."""
         for target in plugins:
             plugin = plugin_of(target)
+            _check(plugin, plugin.kind, plugin.name)
             self._loaded[plugin.kind, plugin.name] = plugin
 
     def names(self, kind: Kind) -> list[str]:
@@ -68,16 +74,7 @@ class Registry:
 
     def origins(self, kind: Kind) -> list[Origin]:
         """Return what installed distributions offer of a kind, sorted, without importing any of it."""
-        # stevedore's cache forgets the distribution of an entry point, so this asks the metadata itself. A set,
-        # since one distribution may be found twice on `sys.path` (an editable install and its source folder).
-        return sorted(
-            {
-                Origin(kind, point.name, distribution.metadata["Name"], distribution.version, point.value)
-                for distribution in importlib.metadata.distributions()
-                for point in distribution.entry_points.select(group=group(kind))
-                if self._allowed is None or distribution.metadata["Name"] in self._allowed
-            }
-        )
+        return sorted(origin for origin, _ in self._offers(kind) if self.allows(origin.distribution))
 
     def origin(self, kind: Kind, name: str) -> Origin:
         """Return which distribution offers a plugin; PluginError when none does, or more than one."""
@@ -94,14 +91,20 @@ class Registry:
     def load(self, kind: Kind, name: str) -> Plugin:
         """Import and return a plugin; each way in which this can fail is a PluginError that says what to do."""
         if (kind, name) not in self._loaded:
-            if self._allowed is not None or sum(point.name == name for point in _entry_points(kind)) != 1:
-                self.origin(kind, name)
             self._loaded[kind, name] = self._import(kind, name)
         return self._loaded[kind, name]
 
     def _import(self, kind: Kind, name: str) -> Plugin:
+        # stevedore's view of what is installed comes from a cache, which is quick, forgets distributions, and may be
+        # minutes old. So where it does not show one plugin and no more, the metadata itself decides.
+        several = self._allowed is not None or sum(point.name == name for point in _entry_points(kind)) != 1
+        chosen = self.origin(kind, name) if several else None
         try:
-            plugin = plugin_of(DriverManager[Any](group(kind), name, conflict_resolver=self._choose).driver)
+            if chosen is None:
+                target = DriverManager[Any](group(kind), name).driver
+            else:
+                target = next(point for origin, point in self._offers(kind) if origin == chosen).load()
+            plugin = plugin_of(target)
             _check(plugin, kind, name)
         except PluginError as error:
             raise PluginLoadError(f"{self._what(kind, name)}: {error}") from error
@@ -109,17 +112,29 @@ class Registry:
             raise PluginLoadError(
                 f"{self._what(kind, name)} needs the module {error.name!r}: {self._remedy(kind, name, error.name)}"
             ) from error
+        except SystemExit as error:
+            raise PluginLoadError(
+                f"{self._what(kind, name)} cannot be imported: it called sys.exit({error.code!r})"
+            ) from error
         except Exception as error:
             raise PluginLoadError(
                 f"{self._what(kind, name)} cannot be imported: {type(error).__name__}: {error}"
             ) from error
         return plugin
 
-    def _choose(self, _namespace: str, name: str, extensions: list[Any]) -> Any:
-        """Pick the extension whose distribution is allowed, where several offer the name."""
-        kind = next(kind for kind in KINDS if group(kind) == _namespace)
-        target = self.origin(kind, name).target
-        return next(extension for extension in extensions if extension.entry_point.value == target)
+    @staticmethod
+    def _offers(kind: Kind) -> Iterator[tuple[Origin, importlib.metadata.EntryPoint]]:
+        """Go through what is installed of a kind, with the distribution that stevedore's cache forgets."""
+        seen: set[str] = set()
+        for distribution in importlib.metadata.distributions():
+            points = distribution.entry_points.select(group=group(kind))
+            own = _normal(distribution.metadata["Name"] or "") if points else ""
+            # One distribution may be found twice on `sys.path` (an editable install and its source folder); as for
+            # an import, the first counts.
+            if own and own not in seen:
+                seen.add(own)
+                name, version = distribution.metadata["Name"], distribution.version
+                yield from ((Origin(kind, point.name, name, version, point.value), point) for point in points)
 
     def _what(self, kind: Kind, name: str) -> str:
         origin = self.origin(kind, name)
@@ -128,22 +143,31 @@ class Registry:
     def _remedy(self, kind: Kind, name: str, module: str | None) -> str:
         """Say what to install; an extra named as the plugin is the convention for its third-party client."""
         origin = self.origin(kind, name)
-        own = origin.target.partition(".")[0].partition(":")[0]
-        if module and module.partition(".")[0] == own:
+        own = origin.target.partition(":")[0]
+        if module and f"{own}.".startswith(f"{module}."):
             return f"reinstall {origin.distribution}, its entry point {origin.target!r} leads nowhere"
         extras = importlib.metadata.metadata(origin.distribution).get_all("Provides-Extra") or []
-        if name in extras:
-            return f"pip install '{origin.distribution}[{name}]'"
+        extra = next((extra for extra in extras if _normal(extra) == _normal(name)), None)
+        if extra:
+            return f"pip install '{origin.distribution}[{extra}]'"
         return f"install it, or reinstall {origin.distribution}"
 
     def _not_found(self, kind: Kind, name: str) -> str:
         other = next((k for k in KINDS if k != kind and name in self.names(k)), None)
         if other:
             return f"no {kind} is named {name!r}, but a {other} is"
+        left_out = next((origin.distribution for origin, _ in self._offers(kind) if origin.name == name), None)
+        if left_out:
+            return f"{kind} {name!r} is offered by {left_out}, which {ONLY} leaves out: add it there"
         known = self.names(kind)
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known) or 'none'}"
         return f"no {kind} is named {name!r}; {hint}"
+
+
+def _normal(name: str) -> str:
+    """Return the name of a distribution or extra as packaging tools compare them."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _entry_points(kind: Kind) -> list[importlib.metadata.EntryPoint]:
