@@ -4,14 +4,15 @@ The result always accounts for each input record: it led to outputs, was filtere
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Container, Sequence
+from typing import Any, Generic, TypeVar
 
 import attrs
 
 from streamweaver.errors import BadRecord, Fatal, Retriable
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.context import StepContext
+from streamweaver.runtime.plugin_life import call
 from streamweaver.runtime.step import Limits, Step
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ ENCODE = "encode"
 
 # The slow path lets other tasks run after this many records.
 _BREATH = 50
+
+# Each record that a batch transform blames costs another call with the rest; beyond this, all are tried alone.
+_BLAMED = 10
 
 
 @attrs.frozen
@@ -52,10 +56,19 @@ class Outcome(Generic[T]):
 class _StepFailedError(Exception):
     """A step failed for the batch as a whole, or for a record that cannot be told apart from its neighbours."""
 
-    def __init__(self, step: str, error: Exception) -> None:
+    def __init__(self, step: str, error: Exception, *, tries: int = 0, blamed: int | None = None) -> None:
         self.step = step
-        self.error = error
+        self.error = error.why if isinstance(error, BadRecord) and isinstance(error.why, Exception) else error
+        self.tries = tries
+        """How often the step itself has tried already; 0 when it has left that to the chain."""
+        self.blamed = blamed
+        """Origin of the record that the step blames, if it has named one."""
         super().__init__(step, error)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether another try of the whole batch may help."""
+        return isinstance(self.error, Retriable | TimeoutError) and not self.tries
 
 
 @attrs.frozen
@@ -81,47 +94,84 @@ class Chain(Generic[T]):
         """Process a batch; `contexts` holds one context a step. Raises Fatal only."""
         tries = 0
         batch = given.batch
+        blamed: dict[int, Failure] = {}
         while True:
             tries += 1
             try:
-                return await self._through(batch, contexts, 0)
+                outcome = await self._through(batch, contexts, 0)
+                self._save(contexts)
             except _StepFailedError as failed:
                 for context in contexts:
-                    context.state.rollback()
-                if not isinstance(failed.error, Retriable) or tries >= self._limits.attempts:
-                    return await self._one_by_one(given, contexts, tries)
-                contexts[0].metrics.retries += 1
-                after = failed.error.after
-                await contexts[0].sleep(self._limits.backoff.wait(tries) if after is None else after)
-                batch = attrs.evolve(batch, records=given.again())
+                    context.state.restore()
+                if failed.blamed is not None and failed.blamed not in blamed and len(blamed) < _BLAMED:
+                    blamed[failed.blamed] = Failure(failed.blamed, failed.step, failed.error, 1)
+                    tries = 0
+                elif failed.temporary and tries < self._limits.attempts:
+                    contexts[0].metrics.retries += 1
+                    after = failed.error.after if isinstance(failed.error, Retriable) else None
+                    await contexts[0].sleep(self._limits.backoff.wait(tries) if after is None else after)
+                else:
+                    outcome = await self._one_by_one(given, contexts, tries, blamed)
+                    break
+                batch = attrs.evolve(batch, records=[r for r in given.again() if r.origin not in blamed])
+            else:
+                break
+        outcome.failures = sorted([*outcome.failures, *blamed.values()], key=lambda failure: failure.origin)
+        return outcome
 
-    async def tick(
-        self, contexts: list[StepContext], ticks: Sequence[Callable[..., Iterable[Record]] | None]
-    ) -> Outcome[T]:
-        """Call the steps that want to be called as time passes; what they make runs through the steps after them."""
+    def _save(self, contexts: list[StepContext]) -> None:
+        """Keep the state as it is now; a value that cannot be stored is a failure of its step."""
+        changes = []
+        for step, context in zip(self._steps, contexts, strict=True):
+            try:
+                changes.append(context.state.encoded())
+            except Exception as error:
+                raise _StepFailedError(step.name, error) from error
+        for context, encoded in zip(contexts, changes, strict=True):
+            context.state.save(encoded)
+
+    async def tick(self, contexts: list[StepContext], ticks: Sequence[Callable[..., Any] | None]) -> Outcome[T]:
+        """Call the steps that want to be called as time passes; what they make runs through the steps after them.
+
+        Raises Fatal for whatever fails: there is no record to blame.
+        """
         outcome: Outcome[T] = Outcome([])
         for index, tick in enumerate(ticks):
             if tick is None:
                 continue
-            made = list(tick(contexts[index]))
-            if not made:
-                continue
-            for record in made:
-                if record.timestamp is None:
-                    record.timestamp = contexts[index].now()
-            rest = await self._through(
-                Batch(made, contexts[index].topic, contexts[index].partition), contexts, index + 1
-            )
+            step, context = self._steps[index], contexts[index]
+            try:
+                rest = await self._ticked(list(await call(tick, context) or ()), contexts, index)
+                self._save(contexts)
+            except Fatal:
+                raise
+            except _StepFailedError as failed:
+                raise Fatal(
+                    f"step {failed.step} failed for what the tick of {step.name} made: {failed.error}"
+                ) from failed
+            except (Exception, SystemExit) as error:
+                raise Fatal(f"the tick of step {step.name} failed: {type(error).__name__}: {error}") from error
             outcome.parts += rest.parts
             outcome.outputs += rest.outputs
             outcome.added += rest.outputs
         return outcome
+
+    async def _ticked(self, made: list[Record], contexts: list[StepContext], index: int) -> Outcome[T]:
+        if not made:
+            return Outcome([])
+        context = contexts[index]
+        for record in made:
+            if record.timestamp is None:
+                record.timestamp = context.now()
+        return await self._through(Batch(made, context.topic, context.partition), contexts, index + 1)
 
     async def _through(self, batch: Batch, contexts: list[StepContext], first: int) -> Outcome[T]:
         """Run the steps from `first` on and finish; raises Fatal, and _StepFailedError for everything else."""
         outcome: Outcome[T] = Outcome([])
         # A failure stands alone as long as every record so far is its input record and nothing but records changed.
         separable = first == 0
+        # An origin is exact as long as no step has made records of a whole batch.
+        exact = first == 0
         records = batch.records
         for step, context in zip(self._steps[first:], contexts[first:], strict=True):
             if not records:
@@ -134,12 +184,17 @@ class Chain(Generic[T]):
             except SystemExit as error:
                 raise Fatal(f"step {step.name} called sys.exit({error.code})") from error
             except Exception as error:
-                raise _StepFailedError(step.name, error) from error
+                blamed = None
+                if exact and isinstance(error, BadRecord) and 0 <= error.index < len(records):
+                    blamed = records[error.index].origin
+                raise _StepFailedError(step.name, error, blamed=blamed) from error
             if result.failed:
                 if not separable or context.state.touched:
-                    raise _StepFailedError(step.name, result.failed[0][1])
+                    _, failure, tries = result.failed[0]
+                    raise _StepFailedError(step.name, failure, tries=tries)
                 outcome.failures += [Failure(r.origin, step.name, error, tries) for r, error, tries in result.failed]
             separable = separable and step.isolates and not result.added and not context.state.touched
+            exact = exact and step.isolates
             outcome.filtered += result.filtered
             outcome.added += result.added
             records = result.records
@@ -156,33 +211,31 @@ class Chain(Generic[T]):
         outcome.outputs = len(records)
         return outcome
 
-    async def _one_by_one(self, given: Input, contexts: list[StepContext], tries: int) -> Outcome[T]:
+    async def _one_by_one(
+        self, given: Input, contexts: list[StepContext], tries: int, blamed: Container[int]
+    ) -> Outcome[T]:
         """Run each record through all steps alone, keeping the state changes of those that succeed."""
         outcome: Outcome[T] = Outcome([])
         batch = given.batch
         for count, record in enumerate(given.again()):
+            if record.origin in blamed:
+                continue
             if count % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
             # A step may put another origin on a record it makes, never on the one it was given.
             origin = record.origin
             try:
                 alone = await self._through(attrs.evolve(batch, records=[record]), contexts, 0)
+                if not alone.failures:
+                    self._save(contexts)
             except _StepFailedError as failed:
-                error = failed.error
-                if isinstance(error, BadRecord) and isinstance(error.why, Exception):
-                    error = error.why
-                for context in contexts:
-                    context.state.restore()
-                outcome.failures.append(Failure(origin, failed.step, error, tries))
-                continue
+                outcome.failures.append(Failure(origin, failed.step, failed.error, max(tries, failed.tries)))
+            else:
+                outcome.parts += alone.parts
+                outcome.outputs += alone.outputs
+                outcome.filtered += alone.filtered
+                outcome.added += alone.added
+                outcome.failures += alone.failures
             for context in contexts:
-                if alone.failures:
-                    context.state.restore()
-                else:
-                    context.state.save()
-            outcome.parts += alone.parts
-            outcome.outputs += alone.outputs
-            outcome.filtered += alone.filtered
-            outcome.added += alone.added
-            outcome.failures += alone.failures
+                context.state.restore()
         return outcome

@@ -15,6 +15,9 @@ from streamweaver.runtime.codec import record_bytes
 PREFIX = "streamweaver."
 """Begins the name of each header of ours."""
 
+_LONGEST_REASON = 4_000
+"""Characters; an error's text may hold the whole record, which the dead letter has already."""
+
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
@@ -74,7 +77,8 @@ def _fitted(letter: DeadLetter, most: int) -> DeadLetter:
 
 def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: Headers) -> DeadLetter:
     """Read a dead letter back; ValueError when it is none."""
-    own = {name.removeprefix(PREFIX): data.decode() for name, data in headers if name.startswith(PREFIX)}
+    # Ours come first; a header of the original may have any name, ours included.
+    own = {name.removeprefix(PREFIX): data.decode() for name, data in headers[: len(_OWN)] if name.startswith(PREFIX)}
     try:
         return DeadLetter(
             stage=own["stage"],
@@ -89,31 +93,46 @@ def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: He
             timestamp=int(own["timestamp"]),
             key=key,
             value=value,
-            headers=tuple(header for header in headers if not header[0].startswith(PREFIX)),
+            headers=headers[len(_OWN) :],
         )
     except KeyError as error:
         raise ValueError(f"no dead letter: header {PREFIX}{error.args[0]} is missing") from error
 
 
+_OWN = tuple(
+    field.name for field in attrs.fields(DeadLetter) if field.name not in ("failed_at", "key", "value", "headers")
+)
+
+
 def _own_headers(letter: DeadLetter) -> Headers:
-    return tuple(
-        (PREFIX + name, str(value).encode()) for name, value in letter.as_dict().items() if name != "failed_at"
-    )
+    # What a plugin said may hold what UTF-8 cannot, and a dead letter must always be storable.
+    texts = ((name, str(getattr(letter, name))[:_LONGEST_REASON]) for name in _OWN)
+    return tuple((PREFIX + name, text.encode(errors="backslashreplace")) for name, text in texts)
 
 
 # -- replay ---------------------------------------------------------------------------------------
 
 ORIGINAL_TOPIC = PREFIX + "topic"
-"""Header of a replayed record: the topic it originally came from, which is what plugins see."""
+"""First header of a replayed record: the topic it originally came from, which is what plugins see."""
+
+ORIGINAL_OFFSET = PREFIX + "offset"
+"""Second header of a replayed record: its offset there, which is what a further dead letter of it tells."""
 
 
 def replay_headers(letter: DeadLetter) -> Headers:
     """Return the headers for a dead letter that is put into its stage's replay topic."""
-    return ((ORIGINAL_TOPIC, letter.topic.encode()), *letter.headers)
+    return (
+        (ORIGINAL_TOPIC, letter.topic.encode()),
+        (ORIGINAL_OFFSET, str(letter.offset).encode()),
+        *letter.headers,
+    )
 
 
-def original_topic(headers: Headers) -> tuple[str | None, Headers]:
-    """Split a replayed record's headers into the topic it originally came from and the original headers."""
+def original_place(headers: Headers) -> tuple[str | None, int | None, Headers]:
+    """Split a replayed record's headers into topic and offset of where it came from, and the original headers."""
+    topic, offset = None, None
     if headers and headers[0][0] == ORIGINAL_TOPIC:
-        return headers[0][1].decode(), headers[1:]
-    return None, headers
+        topic, headers = headers[0][1].decode(errors="replace"), headers[1:]
+        if headers and headers[0][0] == ORIGINAL_OFFSET and headers[0][1].isdigit():
+            offset, headers = int(headers[0][1]), headers[1:]
+    return topic, offset, headers

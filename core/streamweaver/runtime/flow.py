@@ -61,7 +61,7 @@ class _Flow:
                     # Records without a key stay together: in the partition with the number of their input's.
                     self._home = rows.partition
                     for done in await self._work.transform(rows):
-                        letters += done.letters
+                        letters += done.letters.values()
                         self._append(unit, done.outcome)
                     unit.mark(rows.topic, rows.partition, rows.next_offset)
                 if self._ticks and scope.clock.monotonic() >= next_tick:

@@ -1,18 +1,19 @@
 """Turning what a lane hands out into what a stage makes of it; shared by flows and sinks."""
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import attrs
 
 from streamweaver.contracts import Fetched, Lane, UnitOfWork
-from streamweaver.errors import RunError
-from streamweaver.graph.plan import TopicPlan
+from streamweaver.errors import CodecError
 from streamweaver.metrics import Tally
 from streamweaver.record import Batch
 from streamweaver.runtime.chain import Chain, Failure, Input, Outcome
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.context import StepContext
-from streamweaver.runtime.dead_letter import DeadLetter, original_topic
+from streamweaver.runtime.dead_letter import DeadLetter, original_place
 from streamweaver.runtime.failing import Original, fail
 from streamweaver.runtime.scope import OpenSteps, Scope, step_context
 from streamweaver.runtime.state import StateView
@@ -23,13 +24,24 @@ DECODE = "decode"
 
 
 @attrs.define
-class Done(Generic[T]):
-    """What became of the rows of one original topic within one fetch."""
+class Part:
+    """Rows of one partition that belong to one topic."""
 
-    rows: Fetched
     topic: str
+    """The topic that plugins see; for replayed rows the one they originally came from, not `rows.topic`."""
+    rows: Fetched
+    offsets: Sequence[int]
+    """Where the rows stood in `topic`."""
+
+
+@attrs.define
+class Done(Generic[T]):
+    """What became of a part."""
+
+    part: Part
     outcome: Outcome[T]
-    letters: list[DeadLetter]
+    letters: Mapping[int, DeadLetter]
+    """Dead letters by the index of their row."""
 
 
 class LaneWork(Generic[T]):
@@ -58,28 +70,31 @@ class LaneWork(Generic[T]):
                 partition=rows.partition,
                 lost=rows.lost,
             )
-        parts = _by_original_topic(rows) if rows.topic == self._replay else [(rows.topic, rows)]
-        return [await self._transform(topic, part) for topic, part in parts if len(part)]
+        if not len(rows):
+            return []
+        parts = _by_original_topic(rows) if rows.topic == self._replay else [Part(rows.topic, rows, rows.offsets)]
+        return [await self._transform(part) for part in parts]
 
-    async def _transform(self, name: str, rows: Fetched) -> Done[T]:
-        topic = self._topic(name)
-        records, undecoded = decode(rows, topic.codec)
-        failures = [Failure(bad.index, DECODE, bad.error, 1) for bad in undecoded]
+    async def _transform(self, part: Part) -> Done[T]:
+        name, rows = part.topic, part.rows
+        topic = self._scope.plan.topics.get(name)
         outcome: Outcome[T] = Outcome([])
+        if topic is None:
+            error = CodecError(f"replayed from topic {name!r}, which the pipeline does not have")
+            outcome.failures = [Failure(index, DECODE, error, 1) for index in range(len(rows))]
+            return Done(part, outcome, self._settle(outcome, part))
+        codec = topic.codec
+        records, undecoded = decode(rows, codec)
         if records:
             batch = Batch(records, name, rows.partition, rows.offsets[0], rows.next_offset - 1)
             self._scope.activity.now("processing")
             outcome = await self._chain.run(
-                Input(batch, lambda: decode(rows, topic.codec)[0]), self._contexts_for(rows.partition, name)
+                Input(batch, lambda: decode(rows, codec)[0]), self._contexts_for(rows.partition, name)
             )
-        outcome.failures += failures
-        return Done(rows, name, outcome, self._settle(outcome, rows, name))
-
-    def _topic(self, name: str) -> TopicPlan:
-        try:
-            return self._scope.plan.topics[name]
-        except KeyError:
-            raise RunError(f"a replayed record came from topic {name!r}, which the pipeline no longer has") from None
+        if undecoded:
+            outcome.failures += [Failure(bad.index, DECODE, bad.error, 1) for bad in undecoded]
+            outcome.failures.sort(key=lambda failure: failure.origin)
+        return Done(part, outcome, self._settle(outcome, part))
 
     def _contexts_for(self, partition: int, topic: str) -> list[StepContext]:
         contexts = self._contexts.get(partition)
@@ -95,11 +110,13 @@ class LaneWork(Generic[T]):
         return contexts
 
     async def tick(self) -> Outcome[T]:
-        """Let the steps act on the passing of time, in every partition that the lane holds."""
+        """Let the steps act on the passing of time, once for every partition number that the lane holds."""
         total: Outcome[T] = Outcome([])
+        topics: dict[int, str] = {}
         for topic, partition in self._lane.partitions:
-            if topic == self._replay or (partition in self._contexts and topic != self._contexts[partition][0].topic):
-                continue
+            if topic != self._replay:
+                topics.setdefault(partition, topic)
+        for partition, topic in topics.items():
             outcome = await self._chain.tick(self._contexts_for(partition, topic), self._steps.ticks)
             total.parts += outcome.parts
             total.outputs += outcome.outputs
@@ -108,6 +125,11 @@ class LaneWork(Generic[T]):
         return total
 
     # -- the unit of work -----------------------------------------------------------------------
+
+    @property
+    def changed(self) -> bool:
+        """Whether the open unit has changed any state."""
+        return any(context.state.changes() for contexts in self._contexts.values() for context in contexts)
 
     def put_state(self, unit: UnitOfWork) -> bool:
         """Put every changed value into a unit; returns whether there was any."""
@@ -136,41 +158,49 @@ class LaneWork(Generic[T]):
             for context in contexts:
                 context.state.rollback()
 
-    def _settle(self, outcome: Outcome[T], rows: Fetched, topic: str) -> list[DeadLetter]:
+    def _settle(self, outcome: Outcome[T], part: Part) -> dict[int, DeadLetter]:
         """Count an outcome and make dead letters of its failures, as the stage's `on_error` says."""
         self.tally.filtered += outcome.filtered
         self.tally.added += outcome.added
-        return [letter for failure in outcome.failures for letter in self.fail(failure, rows, topic)]
+        letters = {failure.origin: self.fail(failure, part) for failure in outcome.failures}
+        return {index: letter for index, letter in letters.items() if letter is not None}
 
-    def fail(self, failure: Failure, rows: Fetched, topic: str) -> list[DeadLetter]:
-        """Settle one failed record as the stage's `on_error` says."""
-        index = failure.origin
+    def fail(self, failure: Failure, part: Part) -> DeadLetter | None:
+        """Settle one failed record as the stage's `on_error` says; returns its dead letter, if it becomes one."""
+        rows, index = part.rows, failure.origin
         original = Original(
-            topic=topic,
+            topic=part.topic,
             partition=rows.partition,
-            offset=rows.offsets[index],
+            offset=part.offsets[index],
             timestamp=rows.timestamps[index],
             key=rows.keys[index],
             value=rows.values[index],
             headers=rows.headers[index] if rows.headers else (),
         )
-        return fail(self._scope, self.tally, failure.step, failure.error, failure.tries, original)
+        return next(iter(fail(self._scope, self.tally, failure.step, failure.error, failure.tries, original)), None)
 
 
-def _by_original_topic(rows: Fetched) -> list[tuple[str, Fetched]]:
+def _by_original_topic(rows: Fetched) -> list[Part]:
     """Split replayed rows by the topic they originally came from, each run in order."""
-    parts: list[tuple[str, Fetched]] = []
+    parts: list[Part] = []
+    own: list[int] = []
+    shown: list[int] = []
     for index in range(len(rows)):
-        topic, headers = original_topic(rows.headers[index] if rows.headers else ())
+        topic, offset, headers = original_place(rows.headers[index] if rows.headers else ())
         name = topic or rows.topic
-        if not parts or parts[-1][0] != name:
-            empty = Fetched([], [], [], [], rows.topic, rows.partition, [], rows.next_offset)
-            parts.append((name, empty))
-        part = parts[-1][1]
-        part.keys.append(rows.keys[index])
-        part.values.append(rows.values[index])
-        part.timestamps.append(rows.timestamps[index])
-        if part.headers is not None:
-            part.headers.append(headers)
-        part.offsets = [*part.offsets, rows.offsets[index]]
+        if not parts or parts[-1].topic != name:
+            own, shown = list[int](), list[int]()
+            empty = Fetched([], [], [], [], rows.topic, rows.partition, own, rows.next_offset)
+            parts.append(Part(name, empty, shown))
+        part = parts[-1]
+        part.rows.keys.append(rows.keys[index])
+        part.rows.values.append(rows.values[index])
+        part.rows.timestamps.append(rows.timestamps[index])
+        if part.rows.headers is not None:
+            part.rows.headers.append(headers)
+        own.append(rows.offsets[index])
+        shown.append(rows.offsets[index] if offset is None else offset)
+    # A sink that keeps its own offsets goes by these: no part may cover the next one's rows.
+    for part, following in pairwise(parts):
+        part.rows.next_offset = following.rows.offsets[0]
     return parts

@@ -1,16 +1,17 @@
 """A sink stage: reads topics, applies steps, hands batches to a sink, commits what the sink has made durable."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from streamweaver.contracts import Fetched, Lane
-from streamweaver.errors import Fatal
+from streamweaver.contracts import Fetched, Lane, UnitOfWork
+from streamweaver.errors import BrokerError, Fatal
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.context import SinkStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
-from streamweaver.runtime.lane_work import Done, LaneWork
+from streamweaver.runtime.lane_work import LaneWork, Part
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import call, opened
 from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_context
@@ -107,22 +108,30 @@ class _SinkLane:
                 self._scope.activity.now(IDLE)
                 fetched = await self._lane.poll(timeout=LAZY_SECONDS if self._marks else None)
                 started = time.perf_counter()
+                before = dict(self._marks)
                 try:
                     for rows in fetched:
                         await self._take(rows)
-                    if self._marks and (not self._lazy or time.monotonic() - self._marked_at >= LAZY_SECONDS):
+                    # State is stored with the offsets that it follows from, so it is never put off.
+                    due = not self._lazy or time.monotonic() - self._marked_at >= LAZY_SECONDS or self._work.changed
+                    if self._marks and due:
                         await self._commit()
                 except BaseException:
                     self._work.aborted()
+                    self._marks = before
                     raise
                 if fetched:
                     received, out = self._work.tally.received, self._work.tally.out
                     self._work.committed()
+                    self._scope.settled.update({(rows.topic, rows.partition): rows.next_offset for rows in fetched})
                     self._scope.finish_unit(started, received, out)
         finally:
-            # Spares the next start what is written already; a sink that has failed may rely on nothing more.
+            # Spares the next start what is written already; nothing relies on it.
             if self._lazy and self._marks:
-                await self._commit()
+                try:
+                    await self._commit()
+                except BrokerError as error:
+                    self._scope.log("warning", "offsets not committed", stage=self._scope.stage.name, error=str(error))
 
     async def _resume(self) -> None:
         """Go to the sink's own offsets where they are ahead of the group's."""
@@ -135,26 +144,28 @@ class _SinkLane:
         """Process and write one partition's rows."""
         scope = self._scope
         for done in await self._work.transform(rows):
-            await self._letters.record(done.letters)
-            records = [record for part in done.outcome.parts for record in part]
+            part = done.part
+            await self._letters.record(part, done.letters)
+            records = [record for made in done.outcome.parts for record in made]
             if not records:
                 continue
             self._work.tally.out += len(records)
             scope.activity.now("writing")
-            # Offsets belong to the topic they were read from: for a sink that stores them that is the replay topic.
-            topic = rows.topic if self._own_offsets else done.topic
-            await self._write(Batch(records, topic, rows.partition, rows.offsets[0], rows.next_offset - 1), done)
+            # A sink that keeps its own offsets needs the topic that they count in, also for replayed records.
+            topic = part.rows.topic if self._own_offsets else part.topic
+            batch = Batch(records, topic, rows.partition, part.rows.offsets[0], part.rows.next_offset - 1)
+            await self._write(batch, part)
             scope.metrics.latency.add_ages(scope.clock.now(), [r.timestamp for r in records if r.timestamp is not None])
-        key = (rows.topic, rows.partition)
-        self._marks[key] = scope.settled[key] = rows.next_offset
+        self._marks[rows.topic, rows.partition] = rows.next_offset
         if rows.timestamps:
             scope.settled_time = rows.timestamps[-1]
 
-    async def _write_failed(self, record: Record, error: Exception, tries: int, done: Done[Records]) -> None:
+    async def _write_failed(self, record: Record, error: Exception, part: Part) -> None:
         """Settle a record that the sink refuses."""
         self._work.tally.out -= 1
-        failure = Failure(record.origin, WRITE, error, tries)
-        await self._letters.record(self._work.fail(failure, done.rows, done.topic))
+        letter = self._work.fail(Failure(record.origin, WRITE, error, 1), part)
+        if letter is not None:
+            await self._letters.record(part, {record.origin: letter})
 
     async def _commit(self) -> None:
         """Commit what is marked, and the state of the steps."""
@@ -165,6 +176,7 @@ class _SinkLane:
             raise Fatal(
                 "a step of this sink keeps state, which cannot be stored with the sink's own offset: use a flow"
             )
+        self._letters.forget(unit, self._marks)
         self._scope.activity.now("committing")
         await unit.commit()
         self._marks.clear()
@@ -176,30 +188,42 @@ def _same(records: Records) -> Records:
 
 
 class DeadLetterLog:
-    """Records the dead letters of a sink's lane exactly once, each before the sink goes on."""
+    """Records the dead letters of a sink's lane exactly once, each before the sink goes on.
+
+    Which records have a letter already is noted with the letter, until the offset behind them is committed.
+    """
 
     def __init__(self, scope: Scope, lane: Lane) -> None:
         self._scope = scope
         self._lane = lane
         self._store = scope.plan.group(scope.stage.name) + ".dead_letters"
-        self._recorded: dict[tuple[str, int], int] = {}
+        self._recorded: set[tuple[str, int, int]] = set()
+        for partition in {partition for _, partition in lane.partitions}:
+            for key, _ in lane.state_items(self._store, partition):
+                topic, _, offset = key.decode().rpartition("@")
+                self._recorded.add((topic, partition, int(offset)))
 
-    async def record(self, letters: list[DeadLetter]) -> None:
-        """Make dead letters durable, except those recorded before a crash."""
-        new = [letter for letter in letters if letter.offset >= self._until(letter)]
+    async def record(self, part: Part, letters: Mapping[int, DeadLetter]) -> None:
+        """Make dead letters, by the index of their row, durable, except those recorded before a crash."""
+        rows = part.rows
+        places = {(rows.topic, rows.partition, rows.offsets[index]): letter for index, letter in letters.items()}
+        new = {place: letter for place, letter in places.items() if place not in self._recorded}
         if not new:
             return
         unit = self._lane.begin()
-        self._scope.letter_unit(unit, new)
-        for letter in new:
-            until = letter.offset + 1
-            unit.put_state(self._store, letter.partition, {letter.topic.encode(): str(until).encode()})
-            self._recorded[letter.topic, letter.partition] = until
+        self._scope.letter_unit(unit, list(new.values()))
+        unit.put_state(self._store, rows.partition, {_note(topic, offset): b"" for topic, _, offset in new})
         await unit.commit()
+        self._recorded |= new.keys()
 
-    def _until(self, letter: DeadLetter) -> int:
-        place = (letter.topic, letter.partition)
-        if place not in self._recorded:
-            stored = self._lane.get_state(self._store, letter.partition, letter.topic.encode())
-            self._recorded[place] = int(stored) if stored else 0
-        return self._recorded[place]
+    def forget(self, unit: UnitOfWork, marks: Mapping[tuple[str, int], int]) -> None:
+        """Drop the notes on records that a unit consumes for good."""
+        done = [place for place in self._recorded if place[2] < marks.get(place[:2], 0)]
+        for topic, partition, offset in done:
+            unit.put_state(self._store, partition, {_note(topic, offset): None})
+        # If the commit fails the lane ends with it, and the next one reads the notes again.
+        self._recorded.difference_update(done)
+
+
+def _note(topic: str, offset: int) -> bytes:
+    return f"{topic}@{offset}".encode()

@@ -21,10 +21,9 @@ _CACHED = 100_000
 class StateView:
     """What a plugin sees as `context.state`; also the engine's handle on what changed.
 
-    Three layers, looked at in this order: `_touched` (read or written in the open unit, decoded), `_saved` (the
-    encoded changes of records that went through when a unit is tried one record at a time), and the lane's committed
-    values, of which `_cache` keeps some decoded. A touched value leaves the cache: if the unit is aborted it is
-    forgotten, because the plugin may have changed it in place.
+    Layers, looked at in this order: `_touched` (read or written since the last save, decoded), `_cache` (decoded, as
+    of the last save), `_saved` (the open unit's changes, encoded) and the lane's committed values. A touched value
+    leaves the cache: if what touched it fails it is forgotten, because the plugin may have changed it in place.
     """
 
     def __init__(self, lane: Lane, store: str, partition: int) -> None:
@@ -34,6 +33,8 @@ class StateView:
         self._touched: dict[Key, Any] = {}
         self._changed: set[Key] = set()
         self._saved: dict[bytes, bytes | None] = {}
+        self._unsettled: set[Key] = set()
+        """Keys of what is saved; their values in the cache are void if the unit is."""
         self._cache: dict[Key, Any] = {}
 
     # -- the plugin's side ----------------------------------------------------------------------
@@ -52,6 +53,8 @@ class StateView:
         return value
 
     def __setitem__(self, key: Key, value: Any, /) -> None:
+        _check(key)
+        self._cache.pop(key, None)
         self._touched[key] = value
         self._changed.add(key)
 
@@ -61,18 +64,21 @@ class StateView:
         self[key] = _ABSENT
 
     def __contains__(self, key: object, /) -> bool:
-        return isinstance(key, str | bytes | int) and self.get(key, _ABSENT) is not _ABSENT
+        return self.get(key, _ABSENT) is not _ABSENT  # type: ignore[arg-type]
 
     def items(self) -> Iterator[tuple[Key, Any]]:
         """Go through everything stored, the open unit's changes included."""
-        stored = dict(self._lane.state_items(self.store, self.partition))
-        stored.update({key: value for key, value in self.changes().items() if value is not None})
-        gone = {key for key, value in self.changes().items() if value is None}
-        for key in stored.keys() - gone:
+        stored: dict[bytes, bytes | None] = dict(self._lane.state_items(self.store, self.partition))
+        stored.update(self._saved)
+        stored.update(self.encoded())
+        for key in [key for key, value in stored.items() if value is not None]:
             name = _decode(key)
-            yield name, self.get(name)
+            value = self.get(name, _ABSENT)
+            if value is not _ABSENT:
+                yield name, value
 
     def _load(self, key: Key) -> Any:
+        _check(key)
         if key in self._cache:
             value = self._cache.pop(key)
         else:
@@ -89,20 +95,22 @@ class StateView:
 
     @property
     def touched(self) -> bool:
-        """Whether anything was read or written in the open unit."""
-        return bool(self._touched or self._saved)
+        """Whether anything was read or written since the last `save`."""
+        return bool(self._touched)
 
-    def changes(self) -> dict[bytes, bytes | None]:
-        """Return the open unit's changes, encoded; None stands for a deleted value."""
-        changes = dict(self._saved)
-        for key in self._changed:
-            value = self._touched[key]
-            changes[_encode(key)] = None if value is _ABSENT else _encode(value)
-        return changes
+    def encoded(self) -> dict[bytes, bytes | None]:
+        """Return the changes since the last `save`; None stands for a deleted value. Raises for what cannot be kept."""
+        values = ((key, self._touched[key]) for key in self._changed)
+        return {_encode(key): None if value is _ABSENT else _encode(value) for key, value in values}
 
-    def save(self) -> None:
-        """Keep the changes so far, whatever becomes of the next record of the unit."""
-        self._saved = self.changes()
+    def save(self, encoded: dict[bytes, bytes | None]) -> None:
+        """Keep what `encoded` returned, whatever becomes of the next record or batch of the unit."""
+        self._saved.update(encoded)
+        self._unsettled.update(self._changed)
+        # An absent value is not worth a place.
+        self._cache.update((key, value) for key, value in self._touched.items() if value is not _ABSENT)
+        while len(self._cache) > _CACHED:
+            del self._cache[next(iter(self._cache))]
         self.restore()
 
     def restore(self) -> None:
@@ -110,16 +118,24 @@ class StateView:
         self._touched.clear()
         self._changed.clear()
 
+    def changes(self) -> dict[bytes, bytes | None]:
+        """Return everything that was saved in the open unit."""
+        return dict(self._saved)
+
     def rollback(self) -> None:
         """Forget the whole open unit."""
         self.restore()
-        self._saved.clear()
+        for key in self._unsettled:
+            self._cache.pop(key, None)
+        self.committed()
 
     def committed(self) -> None:
-        """The open unit is durable: what it touched may be kept."""
-        # Saved values were forgotten in decoded form; the cache must not hold an older one (it does not: `_load`
-        # took it out). An absent value is not worth a place.
-        self._cache.update((key, value) for key, value in self._touched.items() if value is not _ABSENT)
-        while len(self._cache) > _CACHED:
-            del self._cache[next(iter(self._cache))]
-        self.rollback()
+        """The open unit is durable: what it saved is the lane's now."""
+        self._saved.clear()
+        self._unsettled.clear()
+
+
+def _check(key: object) -> None:
+    # True is 1 to a dict, but not to MessagePack.
+    if not isinstance(key, str | bytes | int) or isinstance(key, bool):
+        raise TypeError(f"state: got a key of type {type(key).__name__}, expected str, bytes or int")

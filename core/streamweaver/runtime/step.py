@@ -50,6 +50,8 @@ def step_for(name: str, transform: Any, limits: Limits, blocking: bool) -> Step:
     """Return the runner that fits a built transform."""
     if isinstance(transform, RecordTransform):
         call = transform.process_record
+        if inspect.isasyncgenfunction(call):
+            raise Fatal(f"step {name}: process_record is an async generator, expected a function that returns a list")
         if inspect.iscoroutinefunction(call):
             return AsyncRecordStep(name, call, limits)
         return RecordStep(name, call, blocking)
@@ -80,6 +82,13 @@ def adopt(made: Made, source: Record, result: Result) -> None:
             result.added += len(several) - 1
         else:
             result.filtered += 1
+
+
+def named(error: Exception, timeout_seconds: float | None) -> Exception:
+    """Return the error; for a time-out, which has no text, one that says so."""
+    if isinstance(error, TimeoutError) and not str(error) and timeout_seconds is not None:
+        return TimeoutError(f"no answer within {timeout_seconds:g} s")
+    return error
 
 
 @attrs.define
@@ -138,7 +147,7 @@ class AsyncRecordStep:
                 continue
             try:
                 adopt(made, record, result)
-            except TypeError as wrong:
+            except Exception as wrong:  # what is no record, or a generator that fails
                 result.failed.append((record, wrong, tries))
         return result
 
@@ -157,9 +166,13 @@ class AsyncRecordStep:
                 async with slots:
                     outcomes[index] = await self._try(records[index], context)
 
-        async with asyncio.TaskGroup() as group:
-            for chain in chains.values():
-                group.create_task(run(chain))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for chain in chains.values():
+                    group.create_task(run(chain))
+        except BaseExceptionGroup as errors:
+            # Only Fatal gets here; the group would hide it.
+            raise errors.exceptions[0] from None
         return outcomes
 
     async def _try(self, record: Record, context: StepContext) -> tuple[Made, Exception | None, int]:
@@ -172,9 +185,12 @@ class AsyncRecordStep:
                     return await self.call(record, context), None, tries
             except Fatal:
                 raise
+            except SystemExit as error:
+                # Out of a task it would end the whole event loop.
+                raise Fatal(f"step {self.name} called sys.exit({error.code})") from error
             except (Retriable, TimeoutError) as error:
                 if tries >= self.limits.attempts:
-                    return None, error, tries
+                    return None, named(error, self.limits.timeout_seconds), tries
                 context.metrics.retries += 1
                 after = error.after if isinstance(error, Retriable) else None
                 await context.sleep(self.limits.backoff.wait(tries) if after is None else after)
@@ -198,13 +214,18 @@ class BatchStep:
             records = await context.run_blocking(self._collect, batch, context)
         else:
             made = self.call(batch, context)
-            if inspect.isawaitable(made):
-                async with asyncio.timeout(self.limits.timeout_seconds):
-                    made = await made
-            elif inspect.isasyncgen(made):
-                async with asyncio.timeout(self.limits.timeout_seconds):
-                    made = [record async for record in made]
+            try:
+                if inspect.isawaitable(made):
+                    async with asyncio.timeout(self.limits.timeout_seconds):
+                        made = await made
+                elif inspect.isasyncgen(made):
+                    async with asyncio.timeout(self.limits.timeout_seconds):
+                        made = [record async for record in made]
+            except TimeoutError as error:
+                raise named(error, self.limits.timeout_seconds) from error
             records = made if type(made) is list else list(made)
+        if wrong := [kind for kind in set(map(type, records)) if not issubclass(kind, Record)]:
+            raise TypeError(f"got {wrong[0].__name__} among the results, expected records")
         more = len(records) - len(batch.records)
         if records:
             self._complete(records, batch)

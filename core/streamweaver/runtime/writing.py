@@ -9,23 +9,26 @@ import attrs
 from streamweaver.contracts import RecordSink, Sink
 from streamweaver.errors import BadRecord, Fatal, Retriable
 from streamweaver.record import Batch, Record
-from streamweaver.runtime.lane_work import Done
+from streamweaver.runtime.lane_work import Part
 from streamweaver.runtime.plugin_life import call
 from streamweaver.runtime.scope import Scope
+from streamweaver.runtime.step import named
 
 WRITE = "write"
 """Stands for the step in a failure of the sink itself."""
 
-Refused: TypeAlias = Callable[[Record, Exception, int, Done[list[Record]]], Awaitable[None]]
+Refused: TypeAlias = Callable[[Record, Exception, Part], Awaitable[None]]
 """Told of each record that the sink refuses, in order, before later records are written."""
 
 
-def writer(scope: Scope, sink: Any, refused: Refused) -> Callable[[Batch, Done[list[Record]]], Awaitable[None]]:
+def writer(scope: Scope, sink: Any, refused: Refused) -> Callable[[Batch, Part], Awaitable[None]]:
     """Return a function that writes a batch whole, whichever form the sink has.
 
     It raises Fatal, or Retriable when the sink stays unavailable: an outage must not turn records into dead letters.
     """
     blocking = scope.stage.use is not None and scope.stage.use.plugin.blocking
+    # A call in a thread cannot be ended, and a second one beside it would write twice.
+    seconds = None if blocking else scope.stage.timeout_seconds
 
     def verb(function: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
         if blocking:
@@ -33,9 +36,9 @@ def writer(scope: Scope, sink: Any, refused: Refused) -> Callable[[Batch, Done[l
         return lambda item: call(function, item)
 
     if isinstance(sink, RecordSink):
-        return _RecordWriter(scope, verb(sink.write_record), refused)
+        return _RecordWriter(scope, verb(sink.write_record), seconds, refused)
     if isinstance(sink, Sink):
-        return _BatchWriter(scope, verb(sink.write), refused)
+        return _BatchWriter(scope, verb(sink.write), seconds, refused)
     raise Fatal(f"{type(sink).__name__} has neither write nor write_record")
 
 
@@ -45,16 +48,17 @@ class _RecordWriter:
 
     scope: Scope
     write: Callable[[Any], Awaitable[None]]
+    seconds: float | None
     refused: Refused
 
-    async def __call__(self, batch: Batch, done: Done[list[Record]]) -> None:
+    async def __call__(self, batch: Batch, part: Part) -> None:
         for record in batch.records:
             try:
-                await insist(self.scope, self.write, record)
+                await insist(self.scope, self.write, record, self.seconds)
             except (Fatal, Retriable):
                 raise
             except Exception as error:
-                await self.refused(record, error, 1, done)
+                await self.refused(record, error, part)
 
 
 @attrs.define
@@ -63,57 +67,64 @@ class _BatchWriter:
 
     scope: Scope
     write: Callable[[Any], Awaitable[None]]
+    seconds: float | None
     refused: Refused
 
-    async def __call__(self, batch: Batch, done: Done[list[Record]]) -> None:
-        try:
-            await insist(self.scope, self.write, batch)
-        except (Fatal, Retriable):
-            raise
-        except BadRecord as error:
-            why = error.why if isinstance(error.why, Exception) else error
-            await self._around(batch, error.index, why, done)
-        except Exception as error:
-            if len(batch) == 1:
-                await self.refused(batch.records[0], error, 1, done)
-            else:
-                middle = len(batch) // 2
-                await self(_part(batch, 0, middle, done), done)
-                await self(_part(batch, middle, len(batch), done), done)
+    async def __call__(self, batch: Batch, part: Part) -> None:
+        # Spans of records that are still to be written, or (with an error) refused, the next one last. No recursion:
+        # every record of a batch may be bad.
+        waiting: list[tuple[int, int, Exception | None]] = [(0, len(batch), None)]
+        while waiting:
+            start, end, refusal = waiting.pop()
+            if refusal is not None:
+                await self.refused(batch.records[start], refusal, part)
+                continue
+            try:
+                await insist(self.scope, self.write, _span(batch, start, end, part), self.seconds)
+            except (Fatal, Retriable):
+                raise
+            except BadRecord as error:
+                bad = start + _index(error, end - start)
+                spans = [(bad + 1, end, None), (bad, bad + 1, error), (start, bad, None)]
+                waiting += [span for span in spans if span[0] < span[1]]
+            except Exception as error:
+                middle = start + (end - start) // 2
+                if middle == start:
+                    waiting.append((start, end, error))
+                else:
+                    waiting += [(middle, end, None), (start, middle, None)]
 
-    async def _around(self, batch: Batch, bad: int, why: Exception, done: Done[list[Record]]) -> None:
-        if bad:
-            await self(_part(batch, 0, bad, done), done)
-        await self.refused(batch.records[bad], why, 1, done)
-        if bad + 1 < len(batch):
-            await self(_part(batch, bad + 1, len(batch), done), done)
+
+def _index(error: BadRecord, count: int) -> int:
+    if not 0 <= error.index < count:
+        raise Fatal(f"the sink blamed record {error.index} of a batch of {count}: {error.why}") from error
+    return error.index
 
 
-def _part(batch: Batch, start: int, end: int, done: Done[list[Record]]) -> Batch:
+def _span(batch: Batch, start: int, end: int, part: Part) -> Batch:
     """Return some of a batch's records with the offsets that they cover, filtered neighbours included."""
+    if end - start == len(batch):
+        return batch
 
     def offset(index: int) -> int:
-        return done.rows.offsets[batch.records[index].origin]
+        return part.rows.offsets[batch.records[index].origin]
 
     first = batch.first_offset if start == 0 else offset(start)
     last = batch.last_offset if end == len(batch) else offset(end) - 1
     return attrs.evolve(batch, records=batch.records[start:end], first_offset=first, last_offset=last)
 
 
-async def insist(scope: Scope, write: Callable[[Any], Awaitable[None]], item: Any) -> None:
+async def insist(scope: Scope, write: Callable[[Any], Awaitable[None]], item: Any, seconds: float | None) -> None:
     """Write, again after `Retriable` and time-outs, as often as the stage's `retry` says; then raise Retriable."""
-    # A thread cannot be interrupted: a time-out would write the same batch beside itself.
-    blocking = scope.stage.use is not None and scope.stage.use.plugin.blocking
-    longest = None if blocking else scope.stage.timeout_seconds
     tries = 0
     while True:
         tries += 1
         try:
-            async with asyncio.timeout(longest):
+            async with asyncio.timeout(seconds):
                 await write(item)
             return
         except (Retriable, TimeoutError) as error:
-            why = scope.redact(str(error)) or "timed out"
+            why = scope.redact(str(named(error, seconds)) or type(error).__name__)
             if tries >= scope.stage.retry.attempts:
                 raise Retriable(f"{why} (after {tries} tries)") from error
             scope.metrics.retries += 1
@@ -121,5 +132,6 @@ async def insist(scope: Scope, write: Callable[[Any], Awaitable[None]], item: An
             wait = scope.stage.retry.backoff.wait(tries) if after is None else after
             scope.activity.now(f"waiting to write again: {why}")
             await scope.clock.sleep(wait)
+            scope.activity.now("writing")
         except SystemExit as error:
             raise Fatal(f"the sink called sys.exit({error.code})") from error
