@@ -147,9 +147,8 @@ class Log:
         if row is None:
             return partition.end
         chunk = self._decoded(partition, row)
-        return next(
-            offset for offset, time in zip(chunk.offsets, chunk.rows.timestamps, strict=True) if time >= timestamp
-        )
+        times = zip(chunk.offsets, chunk.rows.timestamps, strict=True)
+        return next((offset for offset, time in times if time >= timestamp), chunk.last + 1)
 
     # -- reading ----------------------------------------------------------------------------------
 

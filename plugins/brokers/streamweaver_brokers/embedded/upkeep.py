@@ -93,11 +93,10 @@ class Upkeep:
         self._round = None
         self._due = time.monotonic() + ROUND_SECONDS
 
-    def whole_round(self) -> None:
-        """Do a whole round at once, and compact also where there is little to gain."""
+    def whole_round(self) -> Iterator[int]:
+        """Do a whole round at once, and compact also where there is little to gain; yields as bytes are written."""
         self._round = None
-        for _ in self._pieces(eager=True):
-            pass
+        yield from self._pieces(eager=True)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

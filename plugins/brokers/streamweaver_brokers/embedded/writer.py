@@ -7,7 +7,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -18,8 +18,10 @@ from streamweaver_brokers.embedded.failure import of_sqlite
 from streamweaver_brokers.embedded.rows import Chunk, checksum, joined, key_of, offset_of, payloads
 from streamweaver_brokers.embedded.upkeep import Upkeep
 
-WATCH_SECONDS = 0.04
+WATCH_SECONDS = 0.045
 """How often an idle writer looks for what other processes have appended."""
+
+QUIET_TICKS = 10
 
 CHECKPOINT_BYTES = 8 << 20
 """A write-ahead log that has grown by about as much is copied into the database, after its units are answered."""
@@ -121,9 +123,7 @@ class Writer:
 
     def maintain(self) -> "asyncio.Future[Any]":
         """Do all the upkeep that is due, or would be due soon, now."""
-        call = Call(lambda _: self._upkeep.whole_round() if self._upkeep else None, self._loop.create_future())
-        self._queue.put(call)
-        return call.done
+        return self.call(lambda _: self._whole_round())
 
     async def stop(self) -> None:
         """Store what waits, then end the thread and close the connection."""
@@ -136,7 +136,8 @@ class Writer:
     def _run(self) -> None:
         try:
             busy = False
-            last_busy = time.monotonic()
+            idle_since = time.monotonic()
+            ticks = 0
             while True:
                 units, calls, stop = self._collect(0.0 if busy else WATCH_SECONDS)
                 if units:
@@ -147,11 +148,14 @@ class Writer:
                     break
                 if not units:
                     self._watch()
+                    ticks += 1
+                    if not calls and not busy and ticks % QUIET_TICKS:
+                        continue  # nothing happens: the rest can wait some ticks, which keeps an idle writer cheap
                 busy = self._maintain()
                 if units or calls or busy:
-                    last_busy = time.monotonic()
+                    idle_since = time.monotonic()
                 if self._unsaved >= CHECKPOINT_BYTES or (
-                    self._unsaved and time.monotonic() - last_busy > CHECKPOINT_IDLE_SECONDS
+                    self._unsaved and time.monotonic() - idle_since > CHECKPOINT_IDLE_SECONDS
                 ):
                     self._checkpoint()
         finally:
@@ -287,6 +291,12 @@ class Writer:
             self._upkeep.put_off()
             return False
 
+    def _whole_round(self) -> None:
+        for written in self._upkeep.whole_round() if self._upkeep else ():
+            self._unsaved += written
+            if self._unsaved >= CHECKPOINT_BYTES:
+                self._checkpoint()
+
     def _checkpoint(self) -> None:
         """Copy the write-ahead log into the database; it then starts anew."""
         self._unsaved = 0
@@ -349,8 +359,3 @@ def _refuse(futures: "Iterable[asyncio.Future[Any] | None]", error: BrokerError)
             own = type(error)(*error.args)
             own.__cause__ = error.__cause__
             future.set_exception(own)
-
-
-def state_changes(store: str, partition: int, changes: Mapping[bytes, bytes | None]) -> dict[Any, bytes | None]:
-    """Return changes of a store by the full key of the table."""
-    return {(store, partition, key): value for key, value in changes.items()}
