@@ -79,7 +79,7 @@ class Cursor:
 
     def _chunks(self, log: Log) -> Generator[Chunk, None, None]:
         position = self.position
-        if self.rest is not None:
+        if self.rest is not None and self.rest.last >= self.partition.begin:
             yield self.rest
             position = self.rest.last + 1
         if position < self.partition.end:

@@ -69,6 +69,8 @@ class Log:
                 partitions.append(partition)
                 partitions.sort(key=lambda one: one.number)
             partition.begin = max(partition.begin, begin)
+            while partition.recent and partition.recent[0].last < partition.begin:
+                partition.recent.popleft()  # what retention has removed is gone for everybody
             self._grow(partition, end)
 
     def stored(self, chunks: list[tuple[int, Chunk]]) -> None:
