@@ -13,6 +13,8 @@ from streamweaver.errors import BadRecord, CodecError
 from streamweaver.partitioner import remembering
 from streamweaver.record import Headers, Record
 
+_LATEST = 1 << 62
+
 
 @attrs.frozen
 class Undecoded:
@@ -77,6 +79,26 @@ def record_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> in
     return len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(data) for name, data in headers)
 
 
+def valid_headers(headers: Any) -> bool:
+    """Whether headers are what a broker can store: pairs of text and bytes."""
+    return isinstance(headers, tuple | list) and all(
+        isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bytes)
+        for pair in headers
+    )
+
+
+def _check_columns(times: list[int], headers: list[Headers] | None) -> None:
+    """Refuse what no broker could store: it must cost its record, not the stage."""
+    for kind in set(map(type, times)) - {int}:
+        raise CodecError(f"timestamp: got {kind.__name__}, expected int (milliseconds since 1970)")
+    for time in (min(times, default=0), max(times, default=0)):
+        if not -_LATEST < time < _LATEST:
+            raise CodecError(f"timestamp: got {time}, expected milliseconds since 1970")
+    for found in headers or ():
+        if not valid_headers(found):
+            raise CodecError(f"headers: got {found!r:.80}, expected pairs of str and bytes")
+
+
 class Encoder:
     """Encodes records for one topic: values by its codec, keys, and the partition that follows from the key."""
 
@@ -108,6 +130,7 @@ class Encoder:
         times = [now if r.timestamp is None else r.timestamp for r in records]
         places = self._place_all(records, home)
         headers = [r.headers for r in records] if any(r.headers for r in records) else None
+        _check_columns(times, headers)
         if self._max_bytes is not None:
             self._check_sizes(places, values, headers, self._max_bytes)
         if self._partitions == 1:
@@ -157,7 +180,13 @@ class Encoder:
                 if None not in keys:
                     return [places[key] for key in keys]
         # A tombstone has no fields; it keeps the key it came with.
-        return [places[r.key if r.value is None else _field(r.value, path)] for r in records]
+        return [places[_hashable(r.key if r.value is None else _field(r.value, path))] for r in records]
+
+
+def _hashable(key: Any) -> Any:
+    if isinstance(key, dict | list):
+        raise CodecError(f"key: got {type(key).__name__}, expected text, bytes or a number")
+    return key
 
 
 def _field(value: Any, path: list[str]) -> Any:

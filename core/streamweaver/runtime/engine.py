@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import attrs
 
+from streamweaver.config import suggest
 from streamweaver.config.model import DELIVERIES
 from streamweaver.contracts import Broker, BrokerContext, TopicSpec
-from streamweaver.errors import RunError, StreamWeaverError
+from streamweaver.errors import BrokerError, RunError, StreamWeaverError
 from streamweaver.graph.plan import Plan, StagePlan
 from streamweaver.hooks import Observers, Surroundings
 from streamweaver.runtime.beside import Beside
@@ -28,7 +28,8 @@ _LETTERS = TopicSpec(name="", partitions=1)
 ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, retention_bytes=64 * 1024 * 1024)
 """The topic of alerts: a month of them."""
 
-End = Literal["idle", "asked", "duration", "failed"]
+CLOSE_SECONDS = 10.0
+"""How long plugins may take to close, once everything is stored or given back."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,13 +77,17 @@ class Engine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._error: str | None = None
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._ending = False
         self._aborting = asyncio.Event()
         self.scopes = {stage.name: self._scope(stage) for stage in self._chosen()}
         self._reporter = Reporter(plan, self._broker, clock, self.scopes, observers, log)
 
     def _chosen(self) -> list[StagePlan]:
         only = self._options.only
+        for name in sorted((only or frozenset()) - self.plan.stages.keys()):
+            known = suggest(name, self.plan.stages) or f"; stages are {', '.join(self.plan.stages)}"
+            raise RunError(f"no stage is named {name!r}{known}")
         return [stage for stage in self.plan.stages.values() if only is None or stage.name in only]
 
     def _scope(self, stage: StagePlan) -> Scope:
@@ -102,48 +107,61 @@ class Engine:
 
     def stop(self) -> None:
         """Stop producers, let what is under way flow out, then end; at most `drain_timeout` long."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     def abort(self) -> None:
         """End now. What is not durable is given back, and the next start goes on from there."""
-        self._stopping = True
+        self._stopping.set()
         self._aborting.set()
         self._wake.set()
 
     async def run(self) -> Summary:
-        """Run until stopped, idle (if asked to), or failed; never raises for a failure of the pipeline."""
+        """Run until stopped, idle (if asked to), or failed; a failure of the pipeline is in the summary.
+
+        Raises only what `open` of the broker raises: then nothing has been started.
+        """
         asked = max((stage.delivery for stage in self.plan.stages.values()), key=DELIVERIES.index)
         context = BrokerContext(pipeline=self.plan.name, data_dir=self._data_dir, delivery=asked, log=self._log)
         await self._broker.open(context)
         drained = False
         beside = Beside(self._log)
         try:
-            await self._broker.create(self._topics())
-            self._observers.call(
-                "pipeline_starting",
-                pipeline=self.plan.name,
-                stages=list(self.scopes),
-                surroundings=Surroundings(plan=self.plan, broker=self._broker, log=self._log, beside=beside.start),
-            )
-            self._start()
-            reporting = asyncio.create_task(self._reporter.run())
-            try:
-                await self._until_told()
-                drained = await self._drain()
-            finally:
-                reporting.cancel()
-                await self._end_all()
-                await asyncio.wait({reporting})
-            if drained and self._error is None:
-                self._check_balance()
-            await self._reporter.publish()
+            drained = await self._run_stages(beside)
+        except StreamWeaverError as error:
+            self._error = self._error or self._redact(str(error))
         finally:
             await beside.end()
             await self._broker.close()
             self._observers.call("pipeline_stopped", pipeline=self.plan.name, error=self._error)
         counts = {name: scope.metrics.counts() for name, scope in self.scopes.items()}
-        return Summary(counts, drained, self._error)
+        return Summary(counts, drained and self._error is None, self._error)
+
+    async def _run_stages(self, beside: Beside) -> bool:
+        """Run the stages on the open broker; returns whether everything was drained."""
+        await self._broker.create(self._topics())
+        self._observers.call(
+            "pipeline_starting",
+            pipeline=self.plan.name,
+            stages=list(self.scopes),
+            surroundings=Surroundings(plan=self.plan, broker=self._broker, log=self._log, beside=beside.start),
+        )
+        self._start()
+        reporting = asyncio.create_task(self._reporter.run())
+        try:
+            await self._until_told()
+            drained = await self._drain()
+        finally:
+            reporting.cancel()
+            await self._end_all()
+            await asyncio.wait({reporting})
+        if self._error is None:
+            self._check_balance()
+        try:
+            await self._reporter.publish()
+        except BrokerError as error:
+            self._log("warning", "metrics were not published", error=str(error))
+        return drained
 
     # -- phases -----------------------------------------------------------------------------------
 
@@ -178,11 +196,12 @@ class Engine:
             try:
                 await self._run_stage(scope)
                 break
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 wait = self._failed(scope, error, self._clock.monotonic() - started)
-                if wait is None:
+                if wait is None or self._ending:
                     return
-                await self._clock.sleep(wait)
+                if not await self._pause(scope, wait):
+                    break
                 scope.error = None
                 scope.metrics.restarts += 1
                 scope.activity.now("starting")
@@ -193,14 +212,27 @@ class Engine:
     async def _run_stage(self, scope: Scope) -> None:
         if scope.stage.kind == "producer":
             stop = self._stops[scope.stage.name] = Stop()
-            if not self._stopping:
+            if not self._stopping.is_set():
                 await run_producer(scope, stop)
         elif scope.stage.kind == "flow":
             await run_flow(scope)
         else:
             await run_sink(scope)
 
-    def _failed(self, scope: Scope, error: Exception, ran: float) -> float | None:
+    async def _pause(self, scope: Scope, seconds: float) -> bool:
+        """Wait before a restart; returns whether there is still something to start (a stop needs no producer)."""
+        if scope.stage.kind != "producer":
+            await self._clock.sleep(seconds)
+            return True
+        waits = [asyncio.create_task(self._clock.sleep(seconds)), asyncio.create_task(self._stopping.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return not self._stopping.is_set()
+
+    def _failed(self, scope: Scope, error: BaseException, ran: float) -> float | None:
         """Note a stage's failure; return the wait before its restart, or None when the pipeline has failed."""
         name = scope.stage.name
         text = self._redact(str(error) or type(error).__name__)
@@ -209,11 +241,13 @@ class Engine:
         final = isinstance(error, RunError)
         wait = None if final else scope.restarts.failed(ran)
         scope.error = text
+        # What it had settled may not have been committed; its lag is measured by that again.
+        scope.settled.clear()
         self._observers.call("stage_failed", stage=name, error=text, restart_in=wait)
         if wait is None:
             scope.activity.now("failed")
-            tried = "" if final else f" (after {scope.restarts.attempts} restarts)"
-            self._error = f"stage {name}: {text}{tried}"
+            tried = "" if final or not scope.restarts.attempts else f" (after {scope.restarts.attempts} restarts)"
+            self._error = self._error or f"stage {name}: {text}{tried}"
             self._log("error", "stage failed for good", stage=name, error=text)
             self._wake.set()
         else:
@@ -226,7 +260,7 @@ class Engine:
         ends_at = None
         if self._options.duration_seconds is not None:
             ends_at = self._clock.monotonic() + self._options.duration_seconds
-        while not self._stopping and self._error is None:
+        while not self._stopping.is_set() and self._error is None:
             if self._options.until_idle and self._producers_ended() and await self._idle():
                 return
             if ends_at is not None and self._clock.monotonic() >= ends_at:
@@ -244,7 +278,7 @@ class Engine:
 
     async def _drain(self) -> bool:
         """Stop the producers, then wait until everything they made has gone through; returns whether it has."""
-        self._stopping = True
+        self._stopping.set()
         for stop in self._stops.values():
             stop.request()
         deadline = self._clock.monotonic() + self.plan.drain_seconds
@@ -269,10 +303,14 @@ class Engine:
         return True
 
     async def _end_all(self) -> None:
+        self._ending = True
         for task in self._tasks.values():
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks.values())
+            _, stuck = await asyncio.wait(self._tasks.values(), timeout=CLOSE_SECONDS)
+            for task in stuck:
+                at = self.scopes[task.get_name()].activity.what
+                self._log("error", "stage does not end, and is left behind", stage=task.get_name(), at=at)
         for scope in self.scopes.values():
             scope.threads.close()
 

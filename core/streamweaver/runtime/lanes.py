@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamweaver.contracts import Lane
-from streamweaver.errors import LaneLostError
+from streamweaver.errors import Fatal, LaneLostError
 from streamweaver.runtime.scope import Scope
 
 
@@ -31,6 +31,9 @@ async def run_lanes(
             await run_lane(lane)
             if once:
                 raise _FinishedError
+        except SystemExit as error:
+            # Out of a task it would end the whole event loop.
+            raise Fatal(f"a plugin called sys.exit({error.code})") from error
         except LaneLostError:
             scope.log("info", "partitions moved to another worker", stage=scope.stage.name)
         finally:

@@ -30,7 +30,7 @@ async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[
                     await call(plugin.open, context)
                 except StreamWeaverError:
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise Fatal(f"cannot open {type(plugin).__name__}: {type(error).__name__}: {error}") from error
         yield
     finally:
@@ -38,5 +38,5 @@ async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[
             if hasattr(plugin, "close"):
                 try:
                     await call(plugin.close)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     log("error", "close failed", plugin=type(plugin).__name__, error=f"{type(error).__name__}: {error}")

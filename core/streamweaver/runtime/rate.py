@@ -40,3 +40,8 @@ class Limiter:
         if rate > 1 / TICK_SECONDS and granted == due:
             self._not_before = (math.floor(now / TICK_SECONDS) + 1) * TICK_SECONDS
         return granted
+
+    def charge(self, records: int) -> None:
+        """Count records that came beyond what was allowed (a list comes whole); a negative number gives some back."""
+        if self._per_second is not None:
+            self._next_due += records / self._per_second

@@ -155,7 +155,9 @@ class _SinkLane:
             topic = part.rows.topic if self._own_offsets else part.topic
             batch = Batch(records, topic, rows.partition, part.rows.offsets[0], part.rows.next_offset - 1)
             await self._write(batch, part)
-            scope.metrics.latency.add_ages(scope.clock.now(), [r.timestamp for r in records if r.timestamp is not None])
+            scope.metrics.latency.add_ages(
+                scope.clock.now(), [r.timestamp for r in records if type(r.timestamp) is int]
+            )
         self._marks[rows.topic, rows.partition] = rows.next_offset
         if rows.timestamps:
             scope.settled_time = rows.timestamps[-1]

@@ -1,18 +1,23 @@
 """Taking what a producer's generator yields, in batches that grow with the load."""
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol
 
 from streamweaver.contracts import Brought
+from streamweaver.errors import Fatal
 from streamweaver.record import Record, Rejected
 from streamweaver.runtime.rate import Limiter
 
 MOST = 2_000
 """Records taken at once."""
+
+GRACE_SECONDS = 1.0
+"""How long a generator in a thread may take to notice that it is closed, before its plugin is closed beside it."""
 
 Item = Record | Rejected
 
@@ -39,14 +44,36 @@ def source_for(generator: Any, limiter: Limiter, *, blocking: bool) -> Source:
     raise TypeError(f"produce returned {type(generator).__name__}, expected a generator")
 
 
-def _items(yielded: list[Brought]) -> list[Item]:
+def _items(yielded: Iterable[Brought]) -> list[Item]:
     items: list[Item] = []
     for one in yielded:
         if isinstance(one, list):
             items += one
         else:
             items.append(one)
+    if wrong := [kind for kind in set(map(type, items)) if not issubclass(kind, Item)]:
+        raise Fatal(f"the producer yielded {wrong[0].__name__}, expected a Record, Rejected or a list of these")
     return items
+
+
+def _size(one: Brought) -> int:
+    return len(one) if isinstance(one, list) else 1
+
+
+def _take(buffer: deque[Brought], most: int) -> list[Brought]:
+    """Take whole items out of a buffer until there are `most` records."""
+    taken: list[Brought] = []
+    size = 0
+    while buffer and size < most:
+        one = buffer.popleft()
+        taken.append(one)
+        size += _size(one)
+    return taken
+
+
+def _as_error(error: BaseException) -> BaseException:
+    """Return what to raise for what a producer raised: sys.exit must end the stage, not the process."""
+    return Fatal(f"the producer called sys.exit({error.code})") if isinstance(error, SystemExit) else error
 
 
 class PlainSource:
@@ -55,24 +82,39 @@ class PlainSource:
     def __init__(self, generator: Iterator[Brought], limiter: Limiter) -> None:
         self._generator = generator
         self._limiter = limiter
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
+        self._ended = False
 
     async def take(self, most: int) -> list[Item]:
         """Draw as many as the rate allows."""
+        while self._error is None and not self._ended:
+            allowed = await self._limiter.allow(min(most, MOST))
+            # Between two full batches other tasks must get their turn, since drawing never waits.
+            await asyncio.sleep(0)
+            items = _items(self._draw(allowed))
+            self._limiter.charge(len(items) - allowed)
+            if items:
+                return items
         if self._error is not None:
             raise self._error
-        allowed = await self._limiter.allow(min(most, MOST))
-        # Between two full batches other tasks must get their turn, since drawing never waits.
-        await asyncio.sleep(0)
+        return []
+
+    def _draw(self, most: int) -> list[Brought]:
         yielded: list[Brought] = []
+        size = 0
         try:
-            # Extended in place, so that what came before an error is there when it happens.
-            yielded.extend(islice(self._generator, allowed))
-        except Exception as error:
-            if not yielded:
-                raise
-            self._error = error
-        return _items(yielded)
+            # A yielded list may be empty, so the number of yields is bounded too.
+            for one in islice(self._generator, most):
+                yielded.append(one)
+                size += _size(one)
+                if size >= most:
+                    break
+            else:
+                self._ended = len(yielded) < most
+        except (Exception, SystemExit) as error:
+            # What came before the error goes first.
+            self._error = _as_error(error)
+        return yielded
 
     async def close(self) -> list[Item]:
         """Close the generator."""
@@ -87,12 +129,13 @@ class AsyncSource:
     def __init__(self, generator: AsyncIterator[Brought], limiter: Limiter) -> None:
         self._generator = generator
         self._limiter = limiter
-        self._buffer: list[Brought] = []
+        self._buffer: deque[Brought] = deque()
         self._size = 0
         self._filled = asyncio.Event()
         self._space = asyncio.Event()
         self._error: BaseException | None = None
         self._ended = False
+        self._closing = False
         self._task = asyncio.create_task(self._draw())
 
     async def _draw(self) -> None:
@@ -104,45 +147,49 @@ class AsyncSource:
                 except StopAsyncIteration:
                     break
                 self._buffer.append(one)
-                self._size += len(one) if isinstance(one, list) else 1
+                self._size += _size(one)
+                self._limiter.charge(_size(one) - 1)
                 self._filled.set()
                 if self._size >= MOST:
                     self._space.clear()
                     await self._space.wait()
         except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # handed on by `take`, a plugin's SystemExit included
-            self._error = error
+            if not self._closing:
+                # Of the plugin's own making; it must not look like the end of the input.
+                self._error = Fatal("the producer was cancelled from inside")
+        except BaseException as error:  # handed on by `take`
+            self._error = _as_error(error)
         finally:
             self._ended = True
             self._filled.set()
 
     async def take(self, most: int) -> list[Item]:
-        """Return everything that the buffer holds."""
-        while not self._buffer:
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return []
-            self._filled.clear()
-            await self._filled.wait()
-        if most < self._size and not any(isinstance(one, list) for one in self._buffer):
-            taken, self._buffer = self._buffer[:most], self._buffer[most:]
-        else:
-            taken, self._buffer = self._buffer, []
-        items = _items(taken)
-        self._size -= len(items)
-        self._space.set()
-        return items
+        """Return what the buffer holds."""
+        while True:
+            while not self._buffer:
+                if self._ended:
+                    if self._error is not None:
+                        raise self._error
+                    return []
+                self._filled.clear()
+                await self._filled.wait()
+            taken = _take(self._buffer, most)
+            self._size -= sum(map(_size, taken))
+            if self._size < MOST:
+                self._space.set()
+            if items := _items(taken):
+                return items
 
     async def close(self) -> list[Item]:
         """Stop the task and close the generator."""
+        self._closing = True
         self._task.cancel()
         await asyncio.wait({self._task})
         if hasattr(self._generator, "aclose"):
             await self._generator.aclose()
-        left, self._buffer = self._buffer, []
-        return _items(left)
+        left = _items(self._buffer)
+        self._buffer.clear()
+        return left
 
 
 class BlockingSource:
@@ -153,11 +200,13 @@ class BlockingSource:
         self._limiter = limiter
         self._loop = asyncio.get_running_loop()
         self._buffer: deque[Brought] = deque()
+        self._size = 0
         self._filled = asyncio.Event()
-        self._space = threading.Semaphore(MOST)
+        self._space = threading.Condition()
         self._closed = False
         self._error: BaseException | None = None
         self._ended = False
+        self._gone = asyncio.Event()
         # A daemon: a call that blocks for ever must not keep the process from ending.
         self._thread = threading.Thread(target=self._draw, name="streamweaver-producer", daemon=True)
         self._thread.start()
@@ -165,40 +214,57 @@ class BlockingSource:
     def _draw(self) -> None:
         try:
             for one in self._generator:
-                self._buffer.append(one)
-                self._wake()
-                self._space.acquire()
-                if self._closed:
-                    break
+                with self._space:
+                    # What comes after `close` is not stored, and comes again.
+                    if self._closed:
+                        break
+                    self._buffer.append(one)
+                    self._size += _size(one)
+                    self._tell(self._filled)
+                    self._space.wait_for(lambda: self._closed or self._size < MOST)
+            if hasattr(self._generator, "close"):
+                self._generator.close()
         except BaseException as error:  # handed on by `take`
-            self._error = error
+            self._error = _as_error(error)
         finally:
             self._ended = True
-            self._wake()
+            self._tell(self._filled)
+            self._tell(self._gone)
 
-    def _wake(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._filled.set)
+    def _tell(self, event: asyncio.Event) -> None:
+        # The loop is closed if nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(event.set)
 
     async def take(self, most: int) -> list[Item]:
         """Return what the buffer holds and the rate allows."""
-        allowed = await self._limiter.allow(min(most, MOST))
-        while not self._buffer:
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return []
-            self._filled.clear()
-            if not self._buffer and not self._ended:
-                await self._filled.wait()
-        taken = [self._buffer.popleft() for _ in range(min(allowed, len(self._buffer)))]
-        self._space.release(len(taken))
-        return _items(taken)
+        while True:
+            while not self._buffer:
+                if self._ended:
+                    if self._error is not None:
+                        raise self._error
+                    return []
+                self._filled.clear()
+                if not self._buffer and not self._ended:
+                    await self._filled.wait()
+            allowed = await self._limiter.allow(min(most, MOST))
+            with self._space:
+                taken = _take(self._buffer, allowed)
+                size = sum(map(_size, taken))
+                self._size -= size
+                self._space.notify()
+            self._limiter.charge(size - allowed)
+            if items := _items(taken):
+                return items
 
     async def close(self) -> list[Item]:
-        """Tell the thread to end after what it waits for; it is not waited for."""
-        self._closed = True
-        self._space.release()
-        left = list(self._buffer)
+        """Tell the thread to end after what it waits for; it is waited for a moment only, since it may never end."""
+        with self._space:
+            self._closed = True
+            self._space.notify()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._gone.wait()
+        left = _items(self._buffer)
         self._buffer.clear()
-        return _items(left)
+        return left
