@@ -33,10 +33,18 @@ T = TypeVar("T")
 
 DEFAULT_CODEC = "json"
 
+_NAMES = {
+    STAGE_NAME: "lower-case words and digits joined by single underscores",
+    TOPIC_NAME: "letters, digits, '.', '_' and '-', at most 200, the first neither '.' nor '-'",
+}
 
-def build(tree: Node, registry: Registry) -> tuple[Plan, list[Finding]]:
-    """Return the plan of a pipeline file, and warnings; ConfigError with every finding when the file is wrong."""
-    reader = _Reader(registry)
+
+def build(tree: Node, registry: Registry, findings: Findings | None = None) -> tuple[Plan, list[Finding]]:
+    """Return the plan of a pipeline file, and warnings; ConfigError with every finding when the file is wrong.
+
+    `findings` holds what reading the file has found already, so that one pass tells everything.
+    """
+    reader = _Reader(registry, Findings() if findings is None else findings)
     draft = reader.read(tree)
     plan = check(draft, reader.findings)
     reader.findings.raise_errors()
@@ -48,8 +56,8 @@ def build(tree: Node, registry: Registry) -> tuple[Plan, list[Finding]]:
 class _Reader:
     """Reads the sections of one file; what cannot be read leaves a finding and is left out."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.findings = Findings()
+    def __init__(self, registry: Registry, findings: Findings) -> None:
+        self.findings = findings
         self.uses: list[PluginUse] = []
         self._registry = registry
 
@@ -91,12 +99,15 @@ class _Reader:
     def _entries(self, tree: Node, section: str, pattern: str) -> Iterator[tuple[str, Node]]:
         """Go through a section's entries; one with a bad name is reported and still read."""
         node = tree.get(section)
-        if node is None or structure(node, dict[str, Any], findings=self.findings) is None:
+        # Nothing at all is an empty section: one in which everything is commented out.
+        if node is None or (node.kind == "scalar" and node.value is None):
+            return
+        if structure(node, dict[str, Any], findings=self.findings) is None:
             return
         for name, entry in node.value.items():
             if not re.fullmatch(pattern, name):
                 self.findings.add(
-                    node.key_mark(name), f"got the name {name!r}, expected a name like {pattern}", path=node.path
+                    node.key_mark(name), f"got the name {name!r}, expected {_NAMES[pattern]}", path=node.path
                 )
             yield name, entry
 
@@ -106,10 +117,10 @@ class _Reader:
         """Load a plugin and read its options, which stand in a mapping beside some `words` of ours."""
         try:
             plugin = self._registry.load(kind, name)
+            options = structure(node, plugin.options, ignore=words, findings=self.findings)
         except PluginError as error:
             self.findings.add(node.get("use") or node, str(error))
             return None
-        options = structure(node, plugin.options, ignore=words, findings=self.findings)
         if options is None:
             return None
         use = PluginUse(plugin, options)
@@ -124,6 +135,9 @@ class _Reader:
         if name_node is None and node.kind == "mapping":
             return self._use("broker", node, BROKER_DEFAULT, {"use"})
         name = structure(name_node or node, str, findings=self.findings)
+        if name is not None and name_node is None:
+            # `broker: embedded` is the broker with all defaults.
+            node = Node("mapping", {}, node.mark, node.path)
         return None if name is None else self._use("broker", node, name, {"use"})
 
     def _codec(self, name: str, node: Node) -> Codec | None:
@@ -149,16 +163,18 @@ class _Reader:
 
     def _with_plugin(self, kind: Kind, node: Node, config: type[Any], more: set[str]) -> Any:
         """Read a mapping with a plugin: (our words, the plugin), None for what is wrong."""
-        words = set(option_fields(config)) | {"steps"} | more
-        if node.kind != "mapping" or node.get("use") is None:
-            return self._own(node, config, others={"steps"} | more), None
-        plugin_name = structure(node.get("use") or node, str, findings=Findings())
+        words = set(option_fields(config)) | more
+        if node.kind != "mapping":
+            return self._own(node, config, others=more), None
+        # What is wrong with the name itself is found when our own words are read.
+        name = node.get("use")
+        plugin_name = None if name is None else structure(name, str, findings=Findings())
         use = None if plugin_name is None else self._use(kind, node, plugin_name, words)
-        others = {key for key in node.value if key not in words} | {"steps"} | more
+        others = {key for key in node.value if key not in words} | more
         return self._own(node, config, others=others), use
 
     def _producer(self, name: str, node: Node) -> StageDraft | None:
-        config, use = self._with_plugin("producer", node, ProducerConfig, set())
+        config, use = self._with_plugin("producer", node, ProducerConfig, {"steps"})
         steps = self._steps(node)
         if config is None or use is None or steps is None:
             return None
@@ -194,7 +210,7 @@ class _Reader:
         )
 
     def _sink(self, name: str, node: Node) -> StageDraft | None:
-        config, use = self._with_plugin("sink", node, SinkConfig, {"from"})
+        config, use = self._with_plugin("sink", node, SinkConfig, {"from", "steps"})
         inputs, steps = self._inputs(node), self._steps(node)
         if config is None or use is None or inputs is None or steps is None:
             return None

@@ -7,7 +7,7 @@ from streamweaver.config.dashboard import DashboardPlan, Panel, Rule, default_pa
 from streamweaver.config.model import DELIVERIES, TopicConfig
 from streamweaver.contracts import Delivery, TopicSpec
 from streamweaver.graph.draft import Draft, StageDraft
-from streamweaver.graph.plan import Plan, RestartPlan, RetryPlan, StagePlan, TopicPlan
+from streamweaver.graph.plan import Plan, RestartPlan, RetryPlan, StagePlan, StepPlan, TopicPlan
 from streamweaver.retry import Backoff
 
 
@@ -216,7 +216,17 @@ class _Graph:
         """A step that groups needs all records of a group in one partition."""
         keyed = self._keyed_by()
         for stage in self._draft.stages:
+            counts = {topic: partitions.get(topic, 1) for topic in stage.inputs}
             for step, node in stage.steps:
+                self._check_place(stage, step, node)
+                if step.use.plugin.groups_by and len(set(counts.values())) > 1:
+                    which = ", ".join(f"{topic!r} has {count}" for topic, count in counts.items())
+                    self._findings.add(
+                        node,
+                        f"{step.name} groups over topics of different partitions ({which}): equal values would not "
+                        "meet; give the topics the same number",
+                    )
+                    continue
                 option = step.use.plugin.groups_by
                 given = getattr(step.use.options, option) if option else None
                 fields = [given] if isinstance(given, str) else list(given or [])
@@ -231,6 +241,19 @@ class _Graph:
                             f"{step.name} groups by {', '.join(map(repr, fields))}, but topic {topic!r} has "
                             f"{partitions[topic]} partitions and is {by}: set key: {fields[0]} where it is written",
                         )
+
+    def _check_place(self, stage: StageDraft, step: StepPlan, node: Node) -> None:
+        """Refuse a step that its kind of stage cannot serve."""
+        if stage.kind != "flow" and hasattr(step.use.plugin.options, "tick"):
+            self._findings.add(
+                node, f"{step.name} acts as time passes, which only a flow can serve; put the step into a flow"
+            )
+        elif step.use.plugin.groups_by and stage.use is not None and hasattr(stage.use.plugin.options, "committed"):
+            self._findings.add(
+                node,
+                f"{step.name} keeps state, and {stage.use.plugin.name} stores its own offsets: the two cannot be "
+                "stored together; put the step into a flow",
+            )
 
     # -- the dashboard ----------------------------------------------------------------------------
 
@@ -274,9 +297,13 @@ class _Graph:
         if draft.pipeline is None or draft.broker is None:
             return None
         asked = stage.config.delivery or draft.pipeline.delivery
-        best = weaker(self._best(stage), draft.broker.build().delivery)
-        if best != "best_effort" and weaker(asked, best) != asked:
+        own, broker = self._best(stage), draft.broker.build().delivery
+        best = weaker(own, broker)
+        # A live view need not keep what is asked of the pipeline as a whole.
+        if (best != "best_effort" or stage.config.delivery) and weaker(asked, best) != asked:
             name = stage.use.plugin.name if stage.use else "this flow"
+            if best != own:
+                name = f"broker {draft.broker.plugin.name}"
             node = stage.place("delivery") if stage.config.delivery else stage.place("use")
             self._findings.add(
                 node,
