@@ -192,7 +192,12 @@ class _Reader:
         )
 
     def _flow(self, name: str, node: Node) -> StageDraft | None:
-        config = self._own(node, FlowConfig, others={"from", "steps"})
+        config = self._own(node, FlowConfig, others={"from", "steps", "use"})
+        if node.get("use") is not None:
+            self.findings.add(
+                node.key_mark("use"), "a flow has no plugin of its own; put it into steps", path=node.path
+            )
+            config = None
         inputs, steps = self._inputs(node), self._steps(node)
         if config is None or inputs is None or steps is None:
             return None
@@ -260,6 +265,9 @@ class _Reader:
         return good if len(good) == len(steps) else None
 
     def _step(self, node: Node, names: dict[str, int]) -> tuple[StepPlan, Node] | None:
+        if node.kind == "scalar" and isinstance(node.value, str) and not node.references:
+            self.findings.add(node, f"got text {node.value!r}, expected a mapping; write {{use: {node.value}}}")
+            return None
         config, use = self._with_plugin("transform", node, StepConfig, set())
         if config is None or use is None:
             return None

@@ -82,11 +82,13 @@ class _Graph:
     def check_names(self) -> None:
         """No two stages of one name, no topic with a name of ours, at least one stage."""
         draft, findings = self._draft, self._findings
-        if not draft.stages and draft.whole:
+        sections = [draft.tree.get(section) for section in ("producers", "flows", "sinks")]
+        readable = all(node is None or node.kind == "mapping" or node.value is None for node in sections)
+        # With another mistake at the top a section may only be misspelt.
+        if not draft.stages and draft.whole and readable and draft.pipeline is not None:
             findings.add(draft.tree, "got no stage, expected at least one under producers, flows or sinks")
         seen: dict[str, str] = {}
-        for section in ("producers", "flows", "sinks"):
-            node = draft.tree.get(section)
+        for section, node in zip(("producers", "flows", "sinks"), sections, strict=True):
             if node is None or node.kind != "mapping":
                 continue
             for name in node.value:
