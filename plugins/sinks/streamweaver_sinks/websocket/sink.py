@@ -93,7 +93,7 @@ class Websocket:
         default=1000, help="records of the past that a client may ask for, at most", example=200, ge=0, le=10_000
     )
     frame_seconds: Seconds = option(
-        default=0.02,
+        default=0.005,
         help="time between two frames of a channel; the first record after a silence goes at once",
         example="100ms",
         ge=0,
