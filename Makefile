@@ -8,7 +8,7 @@ ARGS     ?=
 WORKERS  ?= 2
 COVERAGE ?= 90
 
-TYPED     := core plugins examples tests/typing
+TYPED     := core plugins dashboard examples tests/typing
 # A file stays on one worker, so that what its tests share is started once.
 PARALLEL   = -n $(WORKERS) --dist loadfile
 # The gate is for the whole suite: with ARGS, which may pick some tests, it would say nothing.
