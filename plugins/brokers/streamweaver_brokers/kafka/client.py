@@ -1,0 +1,228 @@
+"""Making aiokafka's clients with our defaults, and ending them for certain."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import KafkaConnectionError
+
+from streamweaver import BrokerError
+from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
+
+STOP_SECONDS = 3.0
+"""How long a client may take to stop in order."""
+
+BOTH = {"metadata_max_age_ms": 30_000, "connections_max_idle_ms": 540_000, "retry_backoff_ms": 100}
+CONSUMER = {
+    "fetch_max_wait_ms": 500,
+    "fetch_min_bytes": 1,
+    "fetch_max_bytes": 16 * 1024 * 1024,
+    "max_partition_fetch_bytes": 1024 * 1024,
+    "check_crcs": True,
+}
+PRODUCER = {"linger_ms": 0}
+
+SETTINGS: dict[str, Any] = {**BOTH, **CONSUMER, **PRODUCER}
+"""What `settings` may change, with our defaults. The rest decides what is guaranteed, or has an option of its own."""
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for a setting that may not be changed, or has the wrong type."""
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise ValueError(f"got the setting {name!r}, expected one of {', '.join(SETTINGS)}")
+        if type(value) is not type(SETTINGS[name]):
+            raise ValueError(f"{name}: got {value!r}, expected {type(SETTINGS[name]).__name__}")
+        if value < 0:
+            raise ValueError(f"{name}: got {value!r}, expected no less than 0")
+
+
+class _FileToken(AbstractTokenProvider):  # type: ignore[misc]
+    """An OAuth token from a file, which something else keeps fresh."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def token(self) -> str:
+        """Read the token, each time a connection is made."""
+        return (await asyncio.to_thread(self._path.read_text)).strip()
+
+
+@attrs.frozen(kw_only=True)
+class Security:
+    """How connections are protected and who we are."""
+
+    protocol: str = "PLAINTEXT"
+    mechanism: str = "PLAIN"
+    username: str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: str | None = attrs.field(default=None, repr=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that every client takes; BrokerError when a file cannot be used."""
+        arguments: dict[str, Any] = {"security_protocol": self.protocol}
+        if self.protocol.endswith("SSL"):
+            arguments["ssl_context"] = self._tls()
+        if self.protocol.startswith("SASL"):
+            arguments["sasl_mechanism"] = self.mechanism
+            arguments["sasl_plain_username"] = self.username
+            arguments["sasl_plain_password"] = self.password
+            if self.token_file is not None:
+                arguments["sasl_oauth_token_provider"] = _FileToken(self.token_file)
+        return arguments
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise BrokerError(f"ca_file {self.ca_file}: {error}; expected certificates in PEM form") from error
+        if self.certificate_file is not None:
+            try:
+                context.load_cert_chain(self.certificate_file, self.key_file, self.key_password)
+            except (OSError, ssl.SSLError) as error:
+                where = f"certificate_file {self.certificate_file}, key_file {self.key_file}"
+                raise BrokerError(f"{where}: {error}; expected both in PEM form, and the key's password") from error
+        return context
+
+
+class Clients:
+    """Makes the clients of one broker, all alike."""
+
+    def __init__(
+        self,
+        servers: list[str],
+        security: Security,
+        settings: Mapping[str, Any],
+        *,
+        client_id: str,
+        request_seconds: float,
+        rack: str | None = None,
+        compression: str | None = None,
+        batch_bytes: int,
+    ) -> None:
+        chosen = {**SETTINGS, **settings}
+        self.request_seconds = request_seconds
+        self.step_seconds = 2.5 * request_seconds
+        """The longest time for one step: transactional batches never expire by themselves."""
+        self.servers = servers
+        self._security = security.arguments()
+        self._common = {
+            "bootstrap_servers": servers,
+            "client_id": client_id,
+            "request_timeout_ms": round(request_seconds * 1000),
+            **self._security,
+            **{name: chosen[name] for name in BOTH},
+        }
+        self._consumer = {
+            "enable_auto_commit": False,
+            # Where to read is always said; whoever is out of range is told, and how much is missing is counted.
+            "auto_offset_reset": "none",
+            "isolation_level": "read_committed",
+            "client_rack": rack,
+            **{name: chosen[name] for name in CONSUMER},
+        }
+        self._producer = {
+            "acks": "all",
+            "enable_idempotence": True,
+            "compression_type": compression,
+            "max_batch_size": batch_bytes,
+            **{name: chosen[name] for name in PRODUCER},
+        }
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """Make an admin client."""
+        return AIOKafkaAdminClient(**self._common)
+
+    def consumer(self, **more: Any) -> AIOKafkaConsumer:
+        """Make a consumer: read_committed, nothing automatic."""
+        return AIOKafkaConsumer(**{**self._common, **self._consumer, **more})
+
+    def producer(self, **more: Any) -> AIOKafkaProducer:
+        """Make a producer: idempotent, all replicas acknowledge."""
+        return AIOKafkaProducer(**{**self._common, **self._producer, **more})
+
+    async def start(self, client: Any) -> None:
+        """Start a client within the time for one step; ends it when that fails."""
+        try:
+            async with asyncio.timeout(self.step_seconds):
+                await client.start()
+        except BaseException:
+            await end(client)
+            raise
+
+    async def unreachable(self) -> BrokerError:
+        """Return why no server answers: connects to each, since clients only log what they met."""
+        reasons = []
+        for host, port, _ in collect_hosts(self.servers):
+            try:
+                async with asyncio.timeout(self.step_seconds):
+                    connection = await create_conn(
+                        host, port, request_timeout_ms=self._common["request_timeout_ms"], **self._security
+                    )
+                connection.close()
+                reasons.append(f"{host}:{port}: it answers now")
+            except FAILURES as error:
+                known = lasting(error)
+                refused = isinstance(error, ConnectionError | KafkaConnectionError)
+                hint = "; is it started, is the port right?" if refused else ""
+                reasons.append(f"{host}:{port}: {known or text(error)}{'' if known else hint}")
+        return BrokerError(f"no kafka broker can be used: {'; '.join(reasons)}")
+
+
+async def end(client: Any, *, leave: bool = True) -> None:
+    """Stop a client of any kind; when that takes too long, or is not to be orderly, close its connections.
+
+    Never raises for what the client meets, and goes through to its end when the caller is cancelled.
+    """
+    task = asyncio.create_task(_end(client, leave))
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def _end(client: Any, leave: bool) -> None:
+    stop: Callable[[], Awaitable[None]] = getattr(client, "stop", None) or client.close
+    if leave:
+        with contextlib.suppress(*FAILURES, asyncio.CancelledError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await stop()
+                return
+    # Not to be warned of by its destructor: it is closed now, just not in order.
+    client._closed = True  # noqa: SLF001
+    inner = getattr(client, "client", None) or client._client  # noqa: SLF001
+    sender = getattr(getattr(client, "_sender", None), "sender_task", None)
+    parts = [sender, *_tasks_of(client)]
+    for task in parts:
+        if task is not None and not task.done():
+            task.cancel()
+    with contextlib.suppress(*FAILURES, asyncio.CancelledError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await inner.close()
+    # Looked at, so that nobody is told of an exception that was never retrieved.
+    for task in parts:
+        if task is not None and task.done() and not task.cancelled():
+            task.exception()
+
+
+def _tasks_of(consumer: Any) -> list["asyncio.Task[Any] | None"]:
+    coordinator, fetcher = getattr(consumer, "_coordinator", None), getattr(consumer, "_fetcher", None)
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+    found = [getattr(coordinator, name, None) for name in names]
+    return [*found, getattr(fetcher, "_fetch_task", None)]

@@ -1,0 +1,439 @@
+"""A membership in a consumer group: one consumer, whose partitions become lanes and whose records go to them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from streamweaver import BrokerError, StorageError
+from streamweaver_brokers.kafka.assignor import LaneAssignor
+from streamweaver_brokers.kafka.client import end
+from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
+from streamweaver_brokers.kafka.lane import Lane
+from streamweaver_brokers.kafka.sender import Sender
+from streamweaver_brokers.kafka.table import Table, restore
+
+if TYPE_CHECKING:
+    from streamweaver_brokers.kafka.session import Session
+
+REVOKE_SECONDS = 2.0
+"""How long a rebalance waits for a commit that is under way; longer, and the successor undoes it."""
+
+TICK_MS = 500
+"""How often positions are looked at that moved on without a record (over marks of transactions)."""
+
+WATCH_SECONDS = 10.0
+"""How often it is checked that what waits also comes; twice in a row that it does not, and the consumer is remade."""
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """aiokafka's way to say what becomes of partitions; it swallows what these raise."""
+
+    def __init__(self, member: "Membership") -> None:
+        self._member = member
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
+        await self._member.revoked()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._member.assigned(assigned)
+
+
+class Membership:
+    """The part that one process has in a group.
+
+    The client knows eager rebalances only: all partitions are taken and shared out anew. A lane that comes back at
+    once, to a member that was never missing, goes on as if nothing had been; only those that really move are closed.
+    """
+
+    def __init__(self, session: "Session", group: str, topics: Sequence[str], *, single: bool) -> None:
+        self.session = session
+        self.group = group
+        self.state_topic = f"{group}.state"
+        self.settled = asyncio.Event()
+        """Cleared while the group shares its partitions out anew; commits wait."""
+        self.consumer: AIOKafkaConsumer
+        self._topics = list(topics)
+        self._single = single
+        self._assignor = LaneAssignor(single=single)
+        self._lanes: dict[int, Lane] = {}
+        self._owners: dict[TopicPartition, Lane] = {}
+        self._assigned: dict[int, list[TopicPartition]] = {}
+        self._acquiring: dict[int, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._tables: dict[int, Table] = {}
+        self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
+        self._identity: tuple[str, int] | None = None
+        self._left = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Join; the first lanes follow when the group has shared out its partitions."""
+        width = max([await self.session.cluster.partitions(topic) for topic in self._topics], default=1)
+        await self.session.widen_state(self.state_topic, width)
+        try:
+            await self._connect()
+        except FAILURES as error:
+            raise await self.session.clients.unreachable() from error
+        self._running = asyncio.create_task(self._run())
+
+    async def lanes(self) -> AsyncIterator[Lane]:
+        """Yield each lane as it is assigned and restored."""
+        while (item := await self._queue.get()) is not None:
+            if isinstance(item, BrokerError):
+                raise item
+            yield item
+
+    async def leave(self) -> None:
+        """Leave the group."""
+        if self._left:
+            return
+        self._left = True
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+        await self._stop_acquiring()
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if isinstance(item, Lane):
+                await item.release()
+        self.settled.set()
+        coordinator = getattr(self.consumer, "_coordinator", None)
+        if coordinator is not None:
+            # A static member is not said good-bye for; then its partitions would wait for it to come back.
+            coordinator._group_instance_id = None  # noqa: SLF001
+        await end(self.consumer)
+        if self._ending:
+            await asyncio.wait(self._ending)
+        self._queue.put_nowait(None)
+        self.session.members.discard(self)
+
+    # -- the consumer -----------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        session = self.session
+        self._assignor = LaneAssignor(single=self._single)
+        consumer = session.clients.consumer(
+            group_id=self.group,
+            group_instance_id=session.instance,
+            partition_assignment_strategy=(self._assignor,),
+            session_timeout_ms=round(session.session_seconds * 1000),
+            rebalance_timeout_ms=round(session.session_seconds * 1000),
+            heartbeat_interval_ms=round(session.heartbeat_seconds * 1000),
+            # The coordinator answers a join when all others have joined.
+            request_timeout_ms=round((session.session_seconds + 2.0) * 1000),
+        )
+        await session.clients.start(consumer)
+        self.consumer = consumer
+        consumer.subscribe(self._topics or [self.state_topic], listener=_Listener(self))
+
+    async def _run(self) -> None:
+        """Keep a consumer working: one that fails or is stuck is replaced, as often as need be."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            error = await self._work()
+            failures = 0 if loop.time() - started > 60 else failures + 1
+            while error is not None:
+                known = lasting(error)
+                if known is not None or not isinstance(error, FAILURES):
+                    self._queue.put_nowait(known or BrokerError(f"group {self.group}: {text(error)}"))
+                    return
+                self._log("warning", "kafka consumer is replaced", reason=text(error))
+                self.settled.clear()
+                await self._stop_acquiring()
+                for lane in self._lanes.values():
+                    lane.lose("its consumer is replaced")
+                self._owners.clear()
+                self._assigned.clear()
+                await end(self.consumer)
+                await asyncio.sleep(min(5.0, 0.2 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))
+                failures += 1
+                try:
+                    await self._connect()
+                    error = None
+                except FAILURES as again:
+                    error = again
+
+    async def _work(self) -> BaseException | None:
+        """Pump and watch until one of them fails; returns why."""
+        tasks = {asyncio.create_task(self._pump()), asyncio.create_task(self._watch())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next((error for task in done if (error := task.exception())), None)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _pump(self) -> None:
+        """Move what is fetched to the lanes."""
+        consumer = self.consumer
+        while True:
+            try:
+                found: Mapping[TopicPartition, Sequence[Any]] = await consumer.getmany(timeout_ms=TICK_MS)
+            except OffsetOutOfRangeError as error:
+                await self._out_of_range(error.args[0])
+                continue
+            except NoOffsetForPartitionError:
+                continue  # whoever acquires the partition says where it begins
+            for part, records in found.items():
+                lane = self._owners.get(part)
+                if lane is not None and lane.is_alive:
+                    lane.inbox.put(part, records, await consumer.position(part))
+                    if lane.inbox.is_full(part):
+                        consumer.pause(part)
+            for part, lane in list(self._owners.items()):
+                if lane.is_alive and self.settled.is_set():
+                    lane.inbox.put(part, (), await consumer.position(part))
+
+    async def _out_of_range(self, places: Mapping[TopicPartition, int]) -> None:
+        """Go on with what is there, and say what is not: retention was faster than we, or the topic is a new one."""
+        begins = await self.session.cluster.begins(list(places))
+        for part, offset in places.items():
+            lane = self._owners.get(part)
+            if lane is None or not lane.is_alive or lane.inbox.positions()[part] != offset:
+                continue
+            if offset < begins[part]:
+                lane.inbox.lose(part, begins[part] - offset, begins[part])
+            else:
+                self._log("error", "partition begins anew: it ends before where we were", part=str(part), at=offset)
+                lane.inbox.move(part, begins[part])
+            self.consumer.seek(part, begins[part])
+
+    async def _watch(self) -> None:
+        """Notice a consumer that gets nothing although there is something: raises, so that it is replaced."""
+        before: dict[TopicPartition, int] = {}
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            waiting = {
+                part: position
+                for lane in self._lanes.values()
+                if lane.is_alive and self.settled.is_set()
+                for part, position in lane.inbox.positions().items()
+                if lane.inbox.is_empty(part)
+            }
+            try:
+                ends = await self.session.cluster.ends(list(waiting))
+            except StorageError:
+                continue
+            behind = {part: at for part, at in waiting.items() if ends[part] > at}
+            stuck = [part for part, at in behind.items() if before.get(part) == at and self._is_at(part, at)]
+            if stuck:
+                raise TimeoutError(f"nothing came of {stuck[0]} in {WATCH_SECONDS} s, although there is more")
+            before = behind
+
+    def _is_at(self, part: TopicPartition, position: int) -> bool:
+        lane = self._owners.get(part)
+        return lane is not None and lane.is_alive and lane.inbox.positions()[part] == position
+
+    # -- rebalances -------------------------------------------------------------------------------
+
+    async def revoked(self) -> None:
+        """Hold commits back, and let those under way end, in bounds: the group waits for us."""
+        self.settled.clear()
+        self._identity = self._identity_now()
+        for task in self._acquiring.values():
+            task.cancel()
+        busy = [asyncio.create_task(lane.idle.wait()) for lane in self._lanes.values() if not lane.idle.is_set()]
+        if busy:
+            await asyncio.wait(busy, timeout=REVOKE_SECONDS)
+            for waiting in busy:
+                waiting.cancel()
+
+    def assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Keep the lanes that came back, end those that did not, begin those that are new. Never waits."""
+        parts = sorted(assigned)
+        for part in parts:
+            self.consumer.pause(part)
+            # Anywhere, so that the client does not look for a place by itself.
+            self.consumer.seek(part, 0)
+        before, now = self._identity, self._identity_now()
+        stayed = before is not None and now is not None and now == (before[0], before[1] + 1)
+        wanted = self._by_lane(parts)
+        kept = {
+            number
+            for number, lane in self._lanes.items()
+            if stayed and lane.is_alive and number in wanted and set(lane.inbox.positions()) == set(wanted[number])
+        }
+        self._owners.clear()
+        self._assigned = wanted
+        self._assignor.owned = sorted(wanted)
+        for number, lane in self._lanes.items():
+            if number in kept:
+                self._resume(lane)
+            elif lane.is_alive:
+                lane.lose("its partitions moved to another worker")
+                self._end_soon(lane)
+        for number in wanted.keys() - kept:
+            self._acquire_soon(number, 0.0)
+        self.settled.set()
+
+    def _by_lane(self, parts: Sequence[TopicPartition]) -> dict[int, list[TopicPartition]]:
+        if not parts:
+            return {}
+        if self._single:
+            return {0: list(parts) if self._topics else []}
+        return {number: [part for part in parts if part.partition == number] for number in {p.partition for p in parts}}
+
+    def _identity_now(self) -> tuple[str, int] | None:
+        coordinator = getattr(self.consumer, "_coordinator", None)
+        return None if coordinator is None else (coordinator.member_id, coordinator.generation)
+
+    def _resume(self, lane: Lane) -> None:
+        """Fetch a lane's partitions, each from where its inbox stands."""
+        for part, position in lane.inbox.positions().items():
+            self._owners[part] = lane
+            self.consumer.seek(part, position)
+            if not lane.inbox.is_full(part):
+                self.consumer.resume(part)
+
+    def _end_soon(self, lane: Lane) -> None:
+        task = asyncio.create_task(lane.cut())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    # -- acquiring lanes --------------------------------------------------------------------------
+
+    def renew(self, lane: Lane, wait: float) -> None:
+        """Begin anew with the partitions of a lane that has failed, if they are still ours then."""
+        if self._lanes.get(lane.number) is lane and lane.number in self._assigned and not self._left:
+            self._pause(lane)
+            self._acquire_soon(lane.number, wait)
+
+    def let_go(self, lane: Lane) -> None:
+        """Take note that a lane has been given back."""
+        self._pause(lane)
+
+    def _pause(self, lane: Lane) -> None:
+        mine = [part for part, owner in self._owners.items() if owner is lane]
+        for part in mine:
+            del self._owners[part]
+            if part in self.consumer.assignment():
+                self.consumer.pause(part)
+
+    def _acquire_soon(self, number: int, wait: float) -> None:
+        old = self._acquiring.get(number)
+        if old is not None:
+            old.cancel()
+        task = self._acquiring[number] = asyncio.create_task(self._acquire(number, wait))
+        task.add_done_callback(lambda done: self._acquired(number, done))
+
+    def _acquired(self, number: int, task: "asyncio.Task[None]") -> None:
+        if self._acquiring.get(number) is task:
+            del self._acquiring[number]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A defect; nobody else would hear of it.
+            self._queue.put_nowait(BrokerError(f"group {self.group}, lane {number}: {error!r}"))
+
+    async def _stop_acquiring(self) -> None:
+        tasks = list(self._acquiring.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _acquire(self, number: int, wait: float) -> None:
+        """Take over a lane, as often as it needs; a failure that lasts is told to the engine."""
+        attempt = 0
+        await asyncio.sleep(wait)
+        while True:
+            try:
+                await self._take_over(number)
+                return
+            except (*FAILURES, BrokerError) as error:
+                known = None if isinstance(error, StorageError) else lasting(error)
+                if known is not None:
+                    self._queue.put_nowait(known)
+                    return
+                self._log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
+            attempt += 1
+            await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0))
+
+    async def _take_over(self, number: int) -> None:
+        """Fence the predecessor, then read what it has committed; in this order nothing of it can be missed."""
+        session = self.session
+        previous = self._lanes.get(number)
+        if previous is not None:
+            await previous.released.wait()
+        parts = self._assigned[number]
+        sender = None
+        if session.transactional:
+            name = "single" if self._single else str(number)
+            sender = Sender(session.clients, f"{self.group}.{name}", session.transaction_seconds)
+        try:
+            if sender is not None:
+                async with described(f"starting the producer of group {self.group}, lane {number}", session.step):
+                    await sender.start()
+            committed = await self._committed(parts)
+            begins = await session.cluster.begins(parts)
+            ends = await session.cluster.ends(parts)
+            tables = await self._restored(number, parts)
+        except BaseException:
+            if sender is not None:
+                await sender.close()
+            raise
+        # From here on nothing is awaited: a rebalance comes before or after.
+        starts = {part: max(begins[part], committed.get(part, begins[part])) for part in parts}
+        lane = Lane(self, number, starts=starts, committed=committed, tables=tables, sender=sender)
+        for part, offset in committed.items():
+            if offset < begins[part]:
+                lane.inbox.lose(part, begins[part] - offset, begins[part])
+            elif offset > ends[part]:
+                self._log("error", "partition begins anew: it ends before the committed offset", part=str(part))
+                lane.inbox.move(part, begins[part])
+        self._lanes[number] = lane
+        self._resume(lane)
+        self._queue.put_nowait(lane)
+
+    async def _committed(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        found = {}
+        for part in parts:
+            async with described(f"asking for the offsets of group {self.group}", self.session.step):
+                offset = await self.consumer.committed(part)
+            if offset is not None:
+                found[part] = offset
+        return found
+
+    async def _restored(self, number: int, parts: Sequence[TopicPartition]) -> dict[int, Table]:
+        """Return the lane's tables as they are committed now; what is left of an earlier tenure is read on."""
+        width = max((part.partition for part in parts), default=0) + 1
+        await self.session.widen_state(self.state_topic, width)
+        numbers = range(width) if self._single else [number]
+        tables = {each: self._tables.setdefault(each, Table()) for each in numbers}
+        places = {TopicPartition(self.state_topic, each): table for each, table in tables.items()}
+        async with self.session.restoring:
+            await restore(self.session.clients, self.session.cluster, places, self._log)
+        return tables
+
+    # -- for lanes --------------------------------------------------------------------------------
+
+    def space(self, part: TopicPartition) -> None:
+        """Fetch a partition again whose inbox was full."""
+        if part in self._owners and part in self.consumer.assignment():
+            self.consumer.resume(part)
+
+    def seek(self, lane: Lane, part: TopicPartition, offset: int) -> None:
+        """Go on reading a lane's partition elsewhere."""
+        lane.inbox.move(part, offset)
+        if self._owners.get(part) is lane and part in self.consumer.assignment():
+            self.consumer.seek(part, offset)
+            self.consumer.resume(part)
+
+    def note(self, marks: Mapping[TopicPartition, int]) -> None:
+        """Remember what was committed, for whoever asks before the cluster says so."""
+        self.session.note(self.group, marks)
+
+    def _log(self, level: str, event: str, **fields: Any) -> None:
+        self.session.log(level, event, group=self.group, **fields)
+
+    def table(self, partition: int, store: str) -> Table | None:
+        """Return the table of a partition if a living lane of ours has that store in it."""
+        for lane in self._lanes.values():
+            if lane.is_alive and partition in lane.tables and store in lane.tables[partition].stores:
+                return lane.tables[partition]
+        return None

@@ -1,0 +1,281 @@
+"""One lane: the partitions of one number, their state, and the producer that commits both; and its units of work."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
+
+from streamweaver import BrokerError, Fetched, LaneLostError, Rows, StorageError
+from streamweaver_brokers.kafka.client import end
+from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
+from streamweaver_brokers.kafka.inbox import Inbox
+from streamweaver_brokers.kafka.sender import Parts, Sender, merge
+from streamweaver_brokers.kafka.table import POSITION, Table, state_rows, stored_key
+
+if TYPE_CHECKING:
+    from streamweaver_brokers.kafka.group import Membership
+    from streamweaver_brokers.kafka.session import Session
+
+
+class Unit:
+    """Collects what one step forward changes."""
+
+    __slots__ = ("_lane", "_session", "_used", "appends", "marks", "position", "state")
+
+    def __init__(self, session: "Session", lane: "Lane | None") -> None:
+        self._session = session
+        self._lane = lane
+        self._used = False
+        self.appends: list[tuple[TopicPartition, Rows]] = []
+        self.state: dict[int, dict[bytes, bytes | None]] = {}
+        self.marks: dict[TopicPartition, int] = {}
+        self.position: bytes | None = None
+
+    def append(self, topic: str, partition: int, rows: Rows, /) -> None:
+        """Add rows to a partition."""
+        self._check()
+        if rows.values:
+            self.appends.append((TopicPartition(topic, partition), rows))
+
+    def put_state(self, store: str, partition: int, changes: Mapping[bytes, bytes | None], /) -> None:
+        """Set or delete values of a state store."""
+        if self._lane is None:
+            raise BrokerError(f"store {store}: on kafka, state can be put only by a unit of a group's lane")
+        self._check()
+        if partition not in self._lane.tables:
+            raise BrokerError(f"store {store}: partition {partition} is not one of this lane's")
+        changed = self.state.setdefault(partition, {})
+        for key, value in changes.items():
+            changed[stored_key(store, key)] = value
+
+    def mark(self, topic: str, partition: int, offset: int, /) -> None:
+        """Say that the group has consumed everything before `offset`."""
+        if self._lane is None:
+            raise BrokerError(f"topic {topic}: an offset can be marked only by a unit of a group's lane")
+        self._check()
+        self.marks[TopicPartition(topic, partition)] = offset
+
+    def mark_position(self, position: bytes, /) -> None:
+        """Set the position of the lane's producer."""
+        if self._lane is None:
+            raise BrokerError("a position can be marked only by a unit of a group's lane")
+        self._check()
+        self.position = position
+
+    async def commit(self) -> None:
+        """Store it all as a whole."""
+        self._check()
+        self._used = True
+        parts = merge(self.appends)
+        await self._session.check_parts(parts)
+        if self._lane is not None:
+            await self._lane.commit(self, parts)
+        elif parts:
+            await self._session.append(parts)
+
+    async def abort(self) -> None:
+        """Forget it: nothing is sent before the commit."""
+        self._used = True
+
+    def _check(self) -> None:
+        if self._used:
+            raise BrokerError("the unit of work is used up; begin another one")
+
+
+class Lane:
+    """A tenure of some partitions. Any failure ends it; the membership then begins a new one, if they are still ours.
+
+    So an error never leaves a lane in doubt: whoever goes on has a new producer (which has fenced the old one), the
+    offsets and the state as they are committed, and has forgotten everything else.
+    """
+
+    def __init__(
+        self,
+        member: "Membership",
+        number: int,
+        *,
+        starts: dict[TopicPartition, int],
+        committed: dict[TopicPartition, int],
+        tables: dict[int, Table],
+        sender: Sender | None,
+    ) -> None:
+        self.number = number
+        self.tables = tables
+        self.inbox = Inbox(starts, member.space)
+        self.sender = sender
+        self.released = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set while no commit is under way."""
+        self.idle.set()
+        self._member = member
+        self._committed = committed
+        self._lost: str | None = None
+
+    @property
+    def partitions(self) -> Sequence[tuple[str, int]]:
+        """Return what the lane reads."""
+        return sorted((part.topic, part.partition) for part in self.inbox.positions())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it may still be worked with."""
+        return self._lost is None
+
+    def lose(self, why: str) -> None:
+        """End the tenure: every further call on the lane raises LaneLostError."""
+        if self._lost is None:
+            self._lost = why
+            self.inbox.wake()
+
+    def check(self) -> None:
+        """Raise LaneLostError when the tenure has ended."""
+        if self._lost is not None:
+            raise LaneLostError(f"group {self._member.group}, lane {self.number}: {self._lost}")
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def poll(self, *, max_records: int = 5_000, timeout: float | None = None) -> list[Fetched]:
+        """Return what waits, or wait for it."""
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        # A lane that is never out of work must let others have a turn.
+        await asyncio.sleep(0)
+        while True:
+            self.check()
+            if found := self.inbox.take(max_records):
+                return found
+            if not await self.inbox.wait(deadline):
+                return []
+
+    def seek(self, topic: str, partition: int, offset: int, /) -> None:
+        """Go on reading a partition at `offset`."""
+        self.check()
+        self._member.seek(self, TopicPartition(topic, partition), offset)
+
+    async def rewind(self) -> None:
+        """Go back to what is committed."""
+        self.check()
+        parts = list(self.inbox.positions())
+        begins = await self._member.session.cluster.begins(parts)
+        self.check()
+        for part in parts:
+            self._member.seek(self, part, self._committed.get(part, begins[part]))
+
+    def committed(self, topic: str, partition: int, /) -> int | None:
+        """Return the group's committed offset."""
+        return self._committed.get(TopicPartition(topic, partition))
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def position(self) -> bytes | None:
+        """Return the committed position of the group's producer."""
+        return self.tables[0].get("", POSITION[1:]) if 0 in self.tables else None
+
+    def get_state(self, store: str, partition: int, key: bytes, /) -> bytes | None:
+        """Return a committed value of a state store."""
+        return self.tables[partition].get(store, key)
+
+    def state_items(self, store: str, partition: int, /) -> Iterator[tuple[bytes, bytes]]:
+        """Go through the committed values of a state store."""
+        return self.tables[partition].items(store)
+
+    # -- committing -------------------------------------------------------------------------------
+
+    def begin(self) -> Unit:
+        """Start the next unit of work."""
+        self.check()
+        return Unit(self._member.session, self)
+
+    async def commit(self, unit: Unit, parts: Parts) -> None:
+        """Store a unit; a failure ends the tenure, since the outcome is known only to who begins anew."""
+        self.check()
+        state = {number: changes for number, changes in unit.state.items() if changes}
+        if unit.position is not None:
+            state.setdefault(0, {})[POSITION] = unit.position
+        if not (parts or state or unit.marks):
+            return
+        now = time.time_ns() // 1_000_000
+        topic = self._member.state_topic
+        changes = {TopicPartition(topic, number): found for number, found in state.items()}
+        self._check_sizes(changes)
+        every: Parts = {**parts, **{part: [state_rows(found, now)] for part, found in changes.items()}}
+        await self._member.settled.wait()
+        self.check()
+        self.idle.clear()
+        try:
+            ends = await self._store(every, unit.marks)
+        except (*FAILURES, BrokerError) as error:
+            self._failed(error)
+        except asyncio.CancelledError:
+            # It may have been committed, or not.
+            self.lose("a commit was cancelled")
+            raise
+        finally:
+            self.idle.set()
+        self._committed.update(unit.marks)
+        self._member.note(unit.marks)
+        for part, found in changes.items():
+            table = self.tables[part.partition]
+            for key, value in found.items():
+                table.set(key, value)
+            table.next_offset = max(table.next_offset, ends.get(part, 0))
+        if self.sender is not None and self.sender.is_worn:
+            self.lose("its producer has sent as many records as one can")
+            self._member.renew(self, 0.0)
+
+    async def _store(self, parts: Parts, marks: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        if self.sender is not None:
+            return await self.sender.commit(parts, marks, self._member.group)
+        ends = await self._member.session.send(parts) if parts else {}
+        # Only when everything is durable; what was sent and is not marked will come again.
+        if marks:
+            async with described(f"committing offsets of group {self._member.group}", self._member.session.step):
+                await self._member.consumer.commit(dict(marks))
+        return ends
+
+    def _failed(self, error: BaseException) -> None:
+        """End the tenure after a failed commit; raises what the engine is to be told."""
+        fenced = isinstance(error, ProducerFenced)
+        self.lose(f"a commit failed ({text(error)})")
+        known = None if isinstance(error, StorageError) else lasting(error)
+        if known is not None:
+            raise known from error
+        # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
+        self._member.renew(self, self._member.session.fenced_seconds if fenced else 0.0)
+        log = self._member.session.log
+        log("warning", "kafka lane begins anew", group=self._member.group, lane=self.number, reason=text(error))
+        raise LaneLostError(f"group {self._member.group}, lane {self.number}: {self._lost}") from error
+
+    def _check_sizes(self, changes: Mapping[TopicPartition, Mapping[bytes, bytes | None]]) -> None:
+        most = self._member.session.max_record_bytes
+        for part, found in changes.items():
+            for key, value in found.items():
+                if len(key) + len(value or b"") > most:
+                    name = key.partition(b"\0")[0].decode(errors="replace") or "position"
+                    raise BrokerError(
+                        f"{part.topic}[{part.partition}]: a value of {name} has {len(value or b'')} bytes, the broker "
+                        f"takes {most}; keep less by one key"
+                    )
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    async def release(self) -> None:
+        """Give the lane back."""
+        self.lose("the lane has been released")
+        try:
+            await self._close()
+        finally:
+            self.released.set()
+            self._member.let_go(self)
+
+    async def _close(self) -> None:
+        sender, self.sender = self.sender, None
+        if sender is not None:
+            await sender.close()
+
+    async def cut(self) -> None:
+        """Break off a commit that hangs."""
+        if self.sender is not None and not self.idle.is_set():
+            await end(self.sender._producer, leave=False)  # noqa: SLF001

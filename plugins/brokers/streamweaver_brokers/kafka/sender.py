@@ -1,0 +1,247 @@
+"""Sending rows, for certain: in a transaction together with the offsets that they come from, or just once each."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from streamweaver import BrokerError, Rows
+from streamweaver_brokers.kafka.client import Clients, end
+from streamweaver_brokers.kafka.failure import FAILURES, mapped
+
+Parts: TypeAlias = Mapping[TopicPartition, list[Rows]]
+"""What is to be appended, by partition, in order."""
+
+Ends: TypeAlias = dict[TopicPartition, int]
+"""The offset behind what was appended to each partition, as far as the broker has said."""
+
+MOST_SENT = 2_000_000_000
+"""Records of one producer to one partition: at 2**31 the client's sequence numbers go wrong."""
+
+
+_NONE: list[tuple[str, bytes]] = []
+
+
+def pack(producer: AIOKafkaProducer, parts: list[Rows]) -> list[Any]:
+    """Put rows into batches of the producer's; a batch holds at least one record, however large it is."""
+    builder = producer.create_batch()
+    builders = [builder]
+    append = builder.append
+    for rows in parts:
+        # The client's builder wants lists.
+        headers = [list(pairs) for pairs in rows.headers] if rows.headers else [_NONE] * len(rows)
+        for key, value, time, header in zip(rows.keys, rows.values, rows.timestamps, headers, strict=True):
+            if append(timestamp=time, key=key, value=value, headers=header) is None:
+                builder = producer.create_batch()
+                builders.append(builder)
+                append = builder.append
+                append(timestamp=time, key=key, value=value, headers=header)
+    for builder in builders:
+        # Closed, or the client may add what others send by themselves.
+        builder.close()
+    return builders
+
+
+class Sender:
+    """One producer; after any error it is used up, because its sequence numbers or its transaction are in doubt."""
+
+    def __init__(
+        self, clients: Clients, transactional_id: str | None = None, transaction_seconds: float = 60.0
+    ) -> None:
+        more = {}
+        if transactional_id is not None:
+            more = {"transactional_id": transactional_id, "transaction_timeout_ms": round(transaction_seconds * 1000)}
+        self._step = clients.step_seconds
+        self._clients = clients
+        self._producer = clients.producer(**more)
+        self._in_transaction = False
+        self._sent: dict[TopicPartition, int] = {}
+        self._turns: defaultdict[TopicPartition, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.broken = False
+
+    async def start(self) -> None:
+        """Connect. A transactional one fences its predecessor, whose open transaction is undone."""
+        try:
+            await self._clients.start(self._producer)
+        except BaseException:
+            self.broken = True
+            raise
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether it is to be replaced soon."""
+        return max(self._sent.values(), default=0) > MOST_SENT
+
+    async def send(self, parts: Parts) -> Ends:
+        """Append rows, each once; returns when they are durable on all replicas."""
+        with _guard(self):
+            return await self._finish(await self._start_sending(parts), None)
+
+    async def commit(self, parts: Parts, offsets: Mapping[TopicPartition, int], group: str) -> Ends:
+        """Append rows and commit a group's offsets, all or nothing."""
+        with _guard(self):
+            async with asyncio.timeout(self._step):
+                await self._producer.begin_transaction()
+            self._in_transaction = True
+            sending = await self._start_sending(parts)
+            marking = self._producer.send_offsets_to_transaction(dict(offsets), group) if offsets else None
+            ends = await self._finish(sending, marking)
+            async with asyncio.timeout(self._step):
+                await self._producer.commit_transaction()
+            self._in_transaction = False
+            return ends
+
+    async def _start_sending(self, parts: Parts) -> list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]:
+        packed = {part: pack(self._producer, rows) for part, rows in parts.items()}
+        sending = []
+        # Batch by batch over all partitions: a partition's next one waits until its last one is on its way.
+        for row in zip_longest(*([(part, b) for b in builders] for part, builders in packed.items())):
+            for part, builder in filter(None, row):
+                # One at a time: those who wait for the same partition in the client use up each other's time.
+                async with self._turns[part], asyncio.timeout(self._step):
+                    future = await self._producer.send_batch(builder, part.topic, partition=part.partition)
+                count = builder.record_count()
+                self._sent[part] = self._sent.get(part, 0) + count
+                sending.append((part, count, future))
+        return sending
+
+    async def _finish(
+        self,
+        sending: list[tuple[TopicPartition, int, "asyncio.Future[Any]"]],
+        marking: Coroutine[Any, Any, None] | None,
+    ) -> Ends:
+        # Every delivery is looked at: the client commits a transaction of which a batch was refused.
+        awaited: set[asyncio.Future[Any]] = {future for _, _, future in sending}
+        if marking is not None:
+            awaited.add(asyncio.ensure_future(marking))
+        if not awaited:
+            return {}
+        done, pending = await asyncio.wait(awaited, timeout=self._step)
+        failures = [error for future in done if (error := future.exception())]
+        for future in pending:
+            future.add_done_callback(_look_at)
+        if failures:
+            raise failures[0]
+        if pending:
+            raise TimeoutError
+        ends: Ends = {}
+        for part, count, future in sending:
+            metadata = future.result()
+            if metadata is not None and metadata.offset >= 0:
+                ends[part] = metadata.offset + count
+        return ends
+
+    async def close(self) -> None:
+        """Stop it; an open transaction is undone if that can be done quickly, else by whoever comes next."""
+        producer = self._producer
+        if self._in_transaction:
+            self._in_transaction = False
+            try:
+                async with asyncio.timeout(2.0):
+                    await producer.abort_transaction()
+            except FAILURES:
+                self.broken = True
+        await end(producer, leave=not self.broken)
+
+
+def _look_at(future: "asyncio.Future[Any]") -> None:
+    """Retrieve an exception that nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()
+
+
+class _guard:  # noqa: N801 - reads as the statement that it is
+    """Marks a sender as used up when anything, a cancellation too, ends its work."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def __enter__(self) -> None:
+        if self._sender.broken:
+            raise RuntimeError("this producer is used up")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._sender.broken = True
+
+
+class Shared:
+    """One sender for everybody in the process; it is replaced when it breaks, and whoever used it is told."""
+
+    def __init__(self, make: Callable[[], Sender], *, alone: bool = False) -> None:
+        self._make = make
+        self._sender: Sender | None = None
+        self._starting = asyncio.Lock()
+        self._turn = asyncio.Semaphore(1 if alone else 1_000)
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        self._closed = False
+
+    async def use(self, work: Callable[[Sender], Coroutine[Any, Any, Ends]], doing: str) -> Ends:
+        """Do something with the sender; failures come as errors of ours."""
+        if self._closed:
+            raise BrokerError("the kafka broker is closed")
+        self._users += 1
+        self._unused.clear()
+        try:
+            async with self._turn:
+                sender = await self._ready()
+                return await work(sender)
+        except FAILURES as error:
+            raise mapped(error, doing) from error
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def _ready(self) -> Sender:
+        async with self._starting:
+            old = self._sender
+            if old is not None and (old.broken or old.is_worn):
+                self._sender = None
+                await old.close()
+            if self._sender is None:
+                sender = self._make()
+                await sender.start()
+                self._sender = sender
+            return self._sender
+
+    async def close(self) -> None:
+        """Let what has begun come to its end, then stop."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(10.0):
+                await self._unused.wait()
+        except TimeoutError:
+            pass
+        if self._sender is not None:
+            await self._sender.close()
+
+
+def merge(appends: list[tuple[TopicPartition, Rows]]) -> dict[TopicPartition, list[Rows]]:
+    """Gather rows by partition, in the order of the calls."""
+    parts: dict[TopicPartition, list[Rows]] = {}
+    for part, rows in appends:
+        parts.setdefault(part, []).append(rows)
+    return parts
+
+
+def is_one_batch(parts: Parts, batch_bytes: int) -> bool:
+    """Say whether all rows surely fit one batch, which Kafka stores whole or not at all without a transaction."""
+    if len(parts) > 1:
+        return False
+    size = 0
+    for rows in _all(parts):
+        size += sum(map(len, filter(None, rows.values))) + sum(map(len, filter(None, rows.keys))) + 40 * len(rows)
+        for headers in rows.headers or ():
+            size += sum(len(name) * 4 + len(value) + 10 for name, value in headers)
+    return size <= batch_bytes or sum(map(len, _all(parts))) == 1
+
+
+def _all(parts: Parts) -> Iterator[Rows]:
+    for listed in parts.values():
+        yield from listed

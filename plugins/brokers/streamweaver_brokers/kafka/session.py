@@ -1,0 +1,150 @@
+"""What lies between a broker's `open` and `close`: the connections, and who uses them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from streamweaver import BrokerContext, BrokerError, TopicSpec, UnknownTopicError
+from streamweaver_brokers.kafka.client import Clients
+from streamweaver_brokers.kafka.cluster import OVERHEAD_BYTES, Cluster
+from streamweaver_brokers.kafka.group import Membership
+from streamweaver_brokers.kafka.quiet import Quiet
+from streamweaver_brokers.kafka.reader import Reader
+from streamweaver_brokers.kafka.sender import Ends, Parts, Sender, Shared, is_one_batch
+
+RESTORES = 4
+"""Lanes that restore their state at the same time."""
+
+
+class Session:
+    """One open broker."""
+
+    def __init__(
+        self,
+        context: BrokerContext,
+        clients: Clients,
+        *,
+        instance: str | None,
+        session_seconds: float,
+        transaction_seconds: float,
+        max_record_bytes: int,
+        batch_bytes: int,
+        unique: str,
+    ) -> None:
+        self.clients = clients
+        self.cluster = Cluster(clients)
+        self.is_runner = context.role == "run"
+        self.transactional = context.delivery == "exactly_once"
+        self.log = context.log
+        self.instance = instance
+        self.session_seconds = session_seconds
+        self.heartbeat_seconds = session_seconds / 6
+        self.fenced_seconds = 2.5 * self.heartbeat_seconds
+        self.transaction_seconds = transaction_seconds
+        self.max_record_bytes = max_record_bytes
+        self.step = clients.step_seconds
+        self.restoring = asyncio.Semaphore(RESTORES)
+        self.members: set[Membership] = set()
+        self.readers: set[Reader] = set()
+        self._batch_bytes = batch_bytes
+        self._once = Shared(lambda: Sender(clients))
+        # A name of its own: it must fence nobody. Nobody will fence it either, so its transactions are short.
+        transactional_id = f"{context.pipeline}.outside.{unique}"
+        short = min(10.0, transaction_seconds)
+        self._whole = Shared(lambda: Sender(clients, transactional_id, short), alone=True)
+        self._committed: dict[str, dict[tuple[str, int], int]] = {}
+
+    async def open(self) -> None:
+        """Connect."""
+        Quiet.begin()
+        try:
+            await self.cluster.open()
+        except BaseException:
+            Quiet.end()
+            raise
+
+    async def close(self) -> None:
+        """Let what is being stored come to its end, then let go of everything."""
+        try:
+            for member in list(self.members):
+                await member.leave()
+            for reader in list(self.readers):
+                await reader.close()
+            await self._once.close()
+            await self._whole.close()
+            await self.cluster.close()
+        finally:
+            Quiet.end()
+
+    async def create(self, topics: Sequence[TopicSpec], *, may_alter: bool) -> None:
+        """Make sure that topics exist; then what the smallest of them takes is known."""
+        await self.cluster.create(topics, may_create=self.is_runner, may_alter=may_alter and self.is_runner)
+        limit = await self.cluster.max_message_bytes([spec.name for spec in topics])
+        if limit is not None:
+            self.max_record_bytes = max(1, min(self.max_record_bytes, limit - OVERHEAD_BYTES))
+
+    async def widen_state(self, topic: str, width: int) -> None:
+        """Make sure that a state topic exists and has so many partitions."""
+        try:
+            have = await self.cluster.partitions(topic)
+        except UnknownTopicError:
+            have = 0
+        if have < width:
+            await self.cluster.create([TopicSpec(name=topic, partitions=width, cleanup="compact")], may_alter=True)
+
+    async def check_parts(self, parts: Parts) -> None:
+        """Raise UnknownTopicError for a topic or partition that does not exist; the client would wait for it."""
+        for part in parts:
+            count = await self.cluster.partitions(part.topic)
+            if part.partition >= count:
+                raise UnknownTopicError(f"topic {part.topic} has {count} partitions, got number {part.partition}")
+
+    async def send(self, parts: Parts) -> Ends:
+        """Append rows, each once."""
+        return await self._once.use(lambda sender: sender.send(parts), "appending")
+
+    async def append(self, parts: Parts) -> None:
+        """Append rows outside of any group: a single batch is whole by itself, more need a transaction."""
+        if not self.transactional or is_one_batch(parts, self._batch_bytes):
+            await self.send(parts)
+        else:
+            await self._whole.use(lambda sender: sender.commit(parts, {}, ""), "appending")
+
+    async def join(self, group: str, topics: Sequence[str], *, single: bool) -> Membership:
+        """Join a group."""
+        if not self.is_runner:
+            raise BrokerError(f"group {group}: only a running pipeline may join a group; a tool uses `reader`")
+        member = Membership(self, group, topics, single=single)
+        await member.begin()
+        self.members.add(member)
+        return member
+
+    async def reader(self, starts: Mapping[TopicPartition, int]) -> Reader:
+        """Open a reader."""
+        await self.check_parts({part: [] for part in starts})
+        reader = Reader(self, starts)
+        await reader.begin()
+        self.readers.add(reader)
+        return reader
+
+    def note(self, group: str, marks: Mapping[TopicPartition, int]) -> None:
+        """Remember what this process has committed: the cluster may say so a little later."""
+        noted = self._committed.setdefault(group, {})
+        noted.update({(part.topic, part.partition): offset for part, offset in marks.items()})
+
+    async def offsets(self, group: str) -> dict[tuple[str, int], int]:
+        """Return the committed offsets of a group."""
+        found = await self.cluster.committed(group)
+        for place, offset in self._committed.get(group, {}).items():
+            found[place] = max(offset, found.get(place, 0))
+        return found
+
+    def state_items(self, store: str, partition: int) -> Any:
+        """Go through a store that a lane of this process holds."""
+        for member in self.members:
+            table = member.table(partition, store)
+            if table is not None:
+                return table.items(store)
+        raise BrokerError(f"store {store}, partition {partition}: no lane of this process holds it")

@@ -1,0 +1,52 @@
+"""A real Kafka broker for tests: started when the first test asks for it, stopped by its process id at the end.
+
+`STREAMWEAVER_TEST_KAFKA=host:port` names a broker that runs already. Where Java or Maven is missing, tests are skipped
+with the reason, or fail where `STREAMWEAVER_REQUIRE_REAL=1`.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOOL = Path(__file__).parents[1] / "tools/kafka/local.py"
+
+
+def load_tool() -> Any:
+    """Return the module `tools/kafka/local.py`."""
+    spec = importlib.util.spec_from_file_location("streamweaver_local_kafka", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def local_kafka(data: Path, **options: Any) -> Any:
+    """Make a broker on a folder and a free port; skips or fails the test where a part is missing."""
+    tool = load_tool()
+    try:
+        tool.jars()
+    except tool.MissingPartError as error:
+        if os.environ.get("STREAMWEAVER_REQUIRE_REAL") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return tool.LocalKafka(data, **{"port": tool.free_port(), **options})
+
+
+@pytest.fixture(scope="session")
+def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a broker that all tests share."""
+    given = os.environ.get("STREAMWEAVER_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    kafka = local_kafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        kafka.start()
+        yield kafka.address
+    finally:
+        kafka.stop()

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""A real Kafka broker on this machine, without containers: jars from Maven, Java 17, KRaft, loopback only.
+
+    tools/kafka/local.py up [--data DIR] [--port 9092]    start (or find) it, print its address
+    tools/kafka/local.py down [--data DIR]                stop it, by its process id
+
+What the broker keeps lies below `.streamweaver/kafka` unless told otherwise; the jars below the user's cache folder.
+Tests use `LocalKafka` from here, too.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+HERE = Path(__file__).parent
+VERSION = "4.1.1"
+START_SECONDS = 60.0
+DEFAULT_DATA = Path(".streamweaver/kafka")
+
+
+class MissingPartError(RuntimeError):
+    """Something that the broker needs is not on this machine; the text says what to install."""
+
+
+def jars() -> Path:
+    """Return the folder with Kafka's jars; fetches them by Maven the first time."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "streamweaver" / "kafka" / VERSION
+    if shutil.which("java") is None:
+        raise MissingPartError("no java found: install a Java 17 runtime (Debian: openjdk-17-jre-headless)")
+    if not any(folder.glob(f"kafka_*-{VERSION}.jar")):
+        if shutil.which("mvn") is None:
+            raise MissingPartError("no mvn found to fetch Kafka with: install Maven (Debian: maven)")
+        fetched = folder.with_name(f"{VERSION}.{uuid.uuid4().hex}")
+        command = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies"]
+        arguments = [f"-DoutputDirectory={fetched}", "-DincludeScope=runtime", f"-Dkafka.version={VERSION}"]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)  # noqa: S603
+        if done.returncode:
+            raise MissingPartError(
+                f"maven could not fetch Kafka {VERSION}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        fetched.rename(folder)
+    return folder
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LocalKafka:
+    """One broker that is its own controller. `settings` override any property of the server."""
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        port: int = 9092,
+        settings: Mapping[str, str] | None = None,
+        node: int = 1,
+        voters: str | None = None,
+        controller_port: int | None = None,
+        cluster: str | None = None,
+    ) -> None:
+        self.data = data.absolute()
+        self.port = port
+        self.address = f"127.0.0.1:{port}"
+        self._pid_file = self.data / "pid"
+        controller = controller_port or free_port()
+        self._cluster = cluster or urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self._properties = {
+            "process.roles": "broker,controller",
+            "node.id": str(node),
+            "controller.quorum.voters": voters or f"{node}@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "log.dirs": str(self.data / "log"),
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            "auto.create.topics.enable": "false",
+            **(settings or {}),
+        }
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id, if it runs."""
+        try:
+            pid = int(self._pid_file.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        # Not a stranger that got the number later.
+        return pid if str(self.data).encode() in command else None
+
+    def start(self) -> None:
+        """Start the broker, or find it running; returns when it answers."""
+        if self.pid is None:
+            self._launch()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.pid is None or time.monotonic() > deadline:
+                tail = (self.data / "server.log").read_text()[-3000:]
+                self.kill()
+                raise RuntimeError(f"kafka did not start on {self.address}:\n{tail}")
+            time.sleep(0.1)
+
+    def _launch(self) -> None:
+        classpath = f"{jars()}/*"
+        self.data.mkdir(parents=True, exist_ok=True)
+        properties = self.data / "server.properties"
+        if not (self.data / "log/meta.properties").exists():
+            properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
+            tool = ["java", "-cp", classpath, "kafka.tools.StorageTool", "format"]
+            done = subprocess.run(  # noqa: S603
+                [*tool, "-t", self._cluster, "-c", str(properties)], capture_output=True, text=True
+            )
+            if done.returncode:
+                raise RuntimeError(f"kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
+        with (self.data / "server.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603
+                ["java", "-Xmx512m", "-Xms128m", "-cp", classpath, "kafka.Kafka", str(properties)],  # noqa: S607
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=self.data,
+            )
+        self._process = process
+        self._pid_file.write_text(str(process.pid))
+
+    def _answers(self) -> bool:
+        # The socket is open before the broker serves; the log line says that it does.
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        return True
+
+    def stop(self, seconds: float = 20.0) -> None:
+        """Stop the broker in order; kills it when that takes too long."""
+        self._signal(signal.SIGTERM)
+        if not self._gone(seconds):
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the broker, as a crash does."""
+        self._signal(signal.SIGKILL)
+        self._gone(10)
+
+    def _signal(self, number: int) -> None:
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, number)
+
+    def _gone(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.pid is not None:
+            if getattr(self, "_process", None) is not None:
+                self._process.poll()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="a local Kafka broker, without containers")
+    parser.add_argument("command", choices=("up", "down"))
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"default {DEFAULT_DATA}")
+    parser.add_argument("--port", type=int, default=9092)
+    chosen = parser.parse_args()
+    kafka = LocalKafka(chosen.data, port=chosen.port)
+    try:
+        if chosen.command == "down":
+            kafka.stop()
+        else:
+            kafka.start()
+            sys.stdout.write(f"{kafka.address}\n")
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
