@@ -174,11 +174,10 @@ class Encoder:
             field = path[0]
             try:
                 keys = [r.value[field] for r in records]
-            except (KeyError, TypeError):
-                pass
-            else:
                 if None not in keys:
                     return [places[key] for key in keys]
+            except (KeyError, TypeError):  # below it is found which record it is, and what is wrong with it
+                pass
         # A tombstone has no fields; it keeps the key it came with.
         return [places[_hashable(r.key if r.value is None else _field(r.value, path))] for r in records]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamweaver.contracts import Fetched, Lane, UnitOfWork
-from streamweaver.errors import BrokerError, Fatal
+from streamweaver.errors import BrokerError, RunError
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
@@ -139,12 +139,19 @@ class _SinkLane:
             own = await call(self._sink.committed, topic, partition)
             if own is not None and own > (self._lane.committed(topic, partition) or 0):
                 self._lane.seek(topic, partition, own)
+                # Settled, though the mark was lost: else the stage would seem to lag until the next record comes.
+                self._marks[topic, partition] = self._scope.settled[topic, partition] = own
 
     async def _take(self, rows: Fetched) -> None:
         """Process and write one partition's rows."""
         scope = self._scope
         for done in await self._work.transform(rows):
             part = done.part
+            if self._own_offsets and self._work.changed:
+                # Before the write: behind it the sink would go on without the state.
+                raise RunError(
+                    "a step of this sink keeps state, which cannot be stored with the sink's own offset; use a flow"
+                )
             await self._letters.record(part, done.letters)
             records = [record for made in done.outcome.parts for record in made]
             if not records:
@@ -174,10 +181,7 @@ class _SinkLane:
         unit = self._lane.begin()
         for (topic, partition), offset in self._marks.items():
             unit.mark(topic, partition, offset)
-        if self._work.put_state(unit) and self._own_offsets:
-            raise Fatal(
-                "a step of this sink keeps state, which cannot be stored with the sink's own offset: use a flow"
-            )
+        self._work.put_state(unit)
         self._letters.forget(unit, self._marks)
         self._scope.activity.now("committing")
         await unit.commit()

@@ -1,0 +1,70 @@
+"""What the tests of the runtime share: contexts without an engine, and steps of ad-hoc transforms."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from streamweaver.metrics import StageMetrics
+from streamweaver.plugin import plugin_of
+from streamweaver.record import Batch, Record
+from streamweaver.retry import Backoff
+from streamweaver.runtime.context import StepContext
+from streamweaver.runtime.state import StateView
+from streamweaver.runtime.step import Limits, Step, step_for
+
+
+@attrs.define
+class ManualClock:
+    """A clock that only `sleep` moves; sleeping takes no time."""
+
+    seconds: float = 1000.0
+    slept: list[float] = attrs.field(factory=list)
+
+    def now(self) -> int:
+        return round(self.seconds * 1000)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.seconds += seconds
+
+
+class Lane:
+    """The part of a lane that state is read from."""
+
+    def __init__(self) -> None:
+        self.stored: dict[bytes, bytes] = {}
+
+    def get_state(self, store: str, partition: int, key: bytes) -> bytes | None:
+        return self.stored.get(key)
+
+    def state_items(self, store: str, partition: int) -> Any:
+        return iter(sorted(self.stored.items()))
+
+
+def context(clock: Any = None) -> StepContext:
+    """Make a step's context with state of its own."""
+    return StepContext(
+        "pipeline",
+        "stage",
+        clock or ManualClock(),
+        StageMetrics(),
+        lambda *_, **__: None,
+        state=StateView(Lane(), "store", 0),  # type: ignore[arg-type]
+    )
+
+
+def step(target: Any, name: str = "", *, options: dict[str, Any] | None = None, **limits: Any) -> Step:
+    """Make a step of a decorated transform."""
+    plugin = plugin_of(target)
+    built = plugin.build(plugin.options(**(options or {})))
+    limits.setdefault("backoff", Backoff(1.0, 8.0))
+    return step_for(name or plugin.name, built, Limits(**limits), plugin.blocking)
+
+
+def batch(*values: Any, keys: Callable[[Any], Any] = lambda _: None) -> Batch:
+    """Make a batch of values, each with its index as origin and its time."""
+    return Batch([Record(v, keys(v), 1000 + i, origin=i) for i, v in enumerate(values)], "topic", 0, 0, len(values) - 1)

@@ -1,0 +1,446 @@
+"""A sink stage on the embedded log: what is written, what is refused, what happens over a crash."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+
+from streamweaver import (
+    BadRecord,
+    Batch,
+    BrokerContext,
+    Fatal,
+    ProducerContext,
+    Record,
+    Retriable,
+    Rows,
+    SinkContext,
+    TransformContext,
+    producer,
+    sink,
+    transform,
+)
+from streamweaver.runtime import sink as module
+from streamweaver.runtime.dead_letter import replay_headers
+from streamweaver.runtime.engine import Engine
+from streamweaver.testing.harness import Ran, run_async
+
+PIPELINE = """
+name: t
+producers:
+  p: {use: numbers, to: a}
+sinks:
+  s: {use: %s, from: a, retry: {attempts: 3, initial: 1ms}, restart: {attempts: 3, initial: 1ms}%s}
+"""
+
+
+@producer(resumes=True)
+def numbers(context: ProducerContext, *, upto: int = 10) -> Iterable[Record]:
+    """Count."""
+    for n in range(context.position or 0, upto):
+        yield Record({"n": n}, timestamp=1000 + n, position=n + 1)
+
+
+async def go(target: Any, tmp_path: Path, more: str = "", plugins: Iterable[Any] = (), **options: Any) -> Ran:
+    name = target.__streamweaver_plugin__.name
+    return await run_async(PIPELINE % (name, more), [numbers, target, *plugins], data_dir=tmp_path, **options)
+
+
+@pytest.mark.parametrize("bad", [[], [3], [0, 9], [2, 3, 4], list(range(10))], ids=str)
+@pytest.mark.parametrize("how", ["split", "blame", "alone"])
+async def test_bad_records_are_isolated(tmp_path: Path, bad: list[int], how: str) -> None:
+    """Whoever is refused becomes a dead letter, the others are written once and in order, however the sink tells."""
+    written: list[int] = []
+
+    @sink
+    def picky(batch: Batch) -> None:
+        for index, record in enumerate(batch):
+            if record.value["n"] in bad:
+                why = ValueError(f"bad {record.value['n']}")
+                raise BadRecord(index, why) if how == "blame" else why
+        written.extend(r.value["n"] for r in batch)
+
+    @sink("picky")
+    async def alone(record: Record) -> None:
+        if record.value["n"] in bad:
+            raise ValueError(f"bad {record.value['n']}")
+        written.append(record.value["n"])
+
+    ran = await go(alone if how == "alone" else picky, tmp_path)
+    assert written == [n for n in range(10) if n not in bad]
+    assert [(x.offset, x.stage, x.step, x.error, x.reason) for x in ran.dead_letters] == [
+        (n, "s", "write", "ValueError", f"bad {n}") for n in bad
+    ]
+    assert ran.counts["s"]["out"] == 10 - len(bad)
+
+
+async def test_thousands_of_blamed_records_need_no_stack(tmp_path: Path) -> None:
+    """Each record of a large batch may be bad."""
+
+    @sink
+    def never(batch: Batch) -> None:
+        raise BadRecord(0, "no")
+
+    ran = await run_async(
+        PIPELINE.replace("to: a}", "to: a, upto: 1500}") % ("never", ""), [numbers, never], data_dir=tmp_path
+    )
+    assert [x.offset for x in ran.dead_letters] == list(range(1500))
+
+
+async def test_a_wrong_blame_stops_the_stage(tmp_path: Path) -> None:
+    """A sink that blames a record which it was not given is defective; nobody is dead-lettered for it."""
+
+    @sink
+    def confused(batch: Batch) -> None:
+        raise BadRecord(-1, "who?")
+
+    ran = await go(confused, tmp_path, fails=True)
+    assert ran.summary.error == "stage s: the sink blamed record -1 of a batch of 10: who? (after 3 restarts)"
+    assert ran.dead_letters == []
+
+
+async def test_what_is_refused_at_the_start_is_not_lost_behind_a_failed_step(tmp_path: Path) -> None:
+    """A step fails for a later record than the one the sink refuses: both have a dead letter."""
+
+    @transform
+    def fussy(record: Record) -> Record:
+        if record.value["n"] == 7:
+            raise ValueError("step")
+        return record
+
+    @sink
+    def picky(record: Record) -> None:
+        if record.value["n"] == 2:
+            raise ValueError("sink")
+
+    ran = await go(picky, tmp_path, ", steps: [{use: fussy}]", [fussy])
+    assert sorted((x.offset, x.step) for x in ran.dead_letters) == [(2, "write"), (7, "fussy")]
+
+
+@pytest.mark.parametrize("form", ["batch", "record"])
+async def test_an_outage_costs_no_record(tmp_path: Path, form: str) -> None:
+    """Retriable is tried again, then the stage starts anew; nothing is dead-lettered, and in the end all is there."""
+    calls = 0
+    written: list[int] = []
+
+    def attempt() -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= 5:
+            raise Retriable("down", after=0.0)
+
+    @sink("store")
+    def by_batch(batch: Batch) -> None:
+        attempt()
+        written.extend(r.value["n"] for r in batch)
+
+    @sink("store")
+    def by_record(record: Record) -> None:
+        attempt()
+        written.append(record.value["n"])
+
+    ran = await go(by_batch if form == "batch" else by_record, tmp_path)
+    assert written == list(range(10))
+    assert ran.dead_letters == []
+    assert ran.counts["s"]["restarts"] == 1
+    assert ran.counts["s"]["in"] == 10
+
+
+async def test_an_outage_that_stays_fails_the_pipeline(tmp_path: Path) -> None:
+    """The text says what the sink said and how often it was tried; the next run writes everything."""
+    down = True
+    written: list[int] = []
+
+    @sink
+    def store(batch: Batch) -> None:
+        if down:
+            raise Retriable("no route", after=0.0)
+        written.extend(r.value["n"] for r in batch)
+
+    ran = await go(store, tmp_path, fails=True)
+    assert ran.summary.error == "stage s: no route (after 3 tries) (after 3 restarts)"
+    down = False
+    await go(store, tmp_path)
+    assert written == list(range(10))
+
+
+async def test_a_write_without_answer_is_ended_and_tried_again(tmp_path: Path) -> None:
+    """The stage's time-out bounds an async write; it is an outage, no fault of a record."""
+    calls = 0
+
+    @sink
+    async def slow(batch: Batch) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.Event().wait()
+
+    ran = await go(slow, tmp_path, ", timeout: 10ms")
+    assert calls == 2
+    assert ran.counts["s"]["retries"] == 1
+    assert ran.dead_letters == []
+
+
+async def test_a_blocking_write_is_not_timed_out(tmp_path: Path) -> None:
+    """A thread cannot be ended, so the batch would be written twice."""
+    import time
+
+    calls = 0
+
+    @sink(blocking=True)
+    def slow(batch: Batch) -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.05)
+
+    await go(slow, tmp_path, ", timeout: 1ms")
+    assert calls == 1
+
+
+@pytest.mark.parametrize("error", [Fatal("bad password"), SystemExit(3)], ids=["fatal", "exit"])
+async def test_fatal_and_exit_fail_the_stage(tmp_path: Path, error: BaseException) -> None:
+    """No record is blamed, and the process lives."""
+
+    @sink
+    def broken(batch: Batch) -> None:
+        raise error
+
+    ran = await go(broken, tmp_path, fails=True)
+    text = "bad password" if isinstance(error, Fatal) else "the sink called sys.exit(3)"
+    assert ran.summary.error == f"stage s: {text} (after 3 restarts)"
+    assert ran.dead_letters == []
+
+
+@sink("ledger", delivery="exactly_once")
+@attrs.define
+class Ledger:
+    """Stores rows with offsets; crashes as told."""
+
+    rows: ClassVar[list[Any]] = []
+    offsets: ClassVar[dict[Any, int]] = {}
+    crashes: ClassVar[int] = 0
+
+    def write(self, batch: Batch) -> None:
+        Ledger.rows += [(batch.topic, r.value["n"]) for r in batch]
+        Ledger.offsets[batch.topic, batch.partition] = batch.last_offset + 1
+        if Ledger.crashes:
+            Ledger.crashes -= 1
+            raise Fatal("crash after the write")
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        return Ledger.offsets.get((topic, partition))
+
+
+@pytest.fixture
+def ledger() -> type[Ledger]:
+    Ledger.rows, Ledger.offsets, Ledger.crashes = [], {}, 0
+    return Ledger
+
+
+async def test_a_sink_with_own_offsets_writes_once(tmp_path: Path, ledger: Any) -> None:
+    """It crashes after its write and before the offset is committed: it goes on behind what it has stored."""
+    ledger.crashes = 2
+    await go(ledger, tmp_path)
+    assert ledger.rows == [("a", n) for n in range(10)]
+
+
+async def test_replay_does_not_move_a_sinks_own_offsets(tmp_path: Path, ledger: Any) -> None:
+    """Replayed records count in their own topic, so the offset of the original one stays."""
+    ran = await go(ledger, tmp_path)
+    broker = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    unit = broker.begin()
+    headers = (("streamweaver.topic", b"a"), ("streamweaver.offset", b"4"))
+    other = (("streamweaver.topic", b"nowhere"),)
+    values = [b'{"n":100}', b'{"n":101}', b'{"n":102}']
+    unit.append("t.s.replay", 0, Rows([None] * 3, list(values), [1] * 3, [headers, other, headers]))
+    await unit.commit()
+    await broker.close()
+    ran = await go(ledger, tmp_path)
+    assert ledger.rows[10:] == [("t.s.replay", 100), ("t.s.replay", 102)]
+    assert ledger.offsets == {("a", 0): 10, ("t.s.replay", 0): 3}
+    assert [x.topic for x in ran.dead_letters] == ["nowhere"]
+
+
+async def test_a_live_view_sees_the_original_topic_of_a_replayed_record(tmp_path: Path) -> None:
+    """Its channel is that of the record."""
+    seen: list[Any] = []
+
+    @sink(delivery="best_effort")
+    def view(batch: Batch) -> None:
+        seen.extend((batch.topic, r.value["n"]) for r in batch)
+        if seen[-1][1] == 9 and batch.topic == "a" and not fixed:
+            raise BadRecord(len(batch) - 1, "nine")
+
+    fixed = False
+    ran = await go(view, tmp_path)
+    letter = ran.dead_letters[0]
+    broker = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    unit = broker.begin()
+    unit.append("t.s.replay", 0, Rows([letter.key], [letter.value], [1], [replay_headers(letter)]))
+    await unit.commit()
+    await broker.close()
+    seen.clear()
+    fixed = True
+    await go(view, tmp_path)
+    assert seen == [("a", 9)]
+
+
+async def test_dead_letters_come_once_over_a_crash(tmp_path: Path) -> None:
+    """The sink refuses a record, then the stage fails before the offset is committed: one letter in the end."""
+    crashes = 2
+
+    @sink
+    def shaky(record: Record) -> None:
+        nonlocal crashes
+        if record.value["n"] in (2, 5):
+            raise ValueError("bad")
+        if record.value["n"] == 7 and crashes:
+            crashes -= 1
+            raise Fatal("crash")
+
+    ran = await go(shaky, tmp_path)
+    assert crashes == 0
+    assert [x.offset for x in ran.dead_letters] == [2, 5]
+    assert ran.counts["s"]["dead_lettered"] == 2
+    broker = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    assert list(broker.state_items("t.s.dead_letters", 0)) == []
+    await broker.close()
+
+
+async def test_dead_letters_come_once_over_a_new_process(tmp_path: Path) -> None:
+    """What has been recorded is known to the next run; a record that fails only then gets its letter too."""
+    broken = True
+
+    @sink
+    def shaky(record: Record) -> None:
+        if record.value["n"] == 5 or (record.value["n"] == 2 and not broken):
+            raise ValueError("bad")
+        if record.value["n"] == 7 and broken:
+            raise Fatal("crash")
+
+    await go(shaky, tmp_path, fails=True)
+    broken = False
+    ran = await go(shaky, tmp_path)
+    assert [x.offset for x in ran.dead_letters] == [5, 2]
+
+
+async def test_offsets_of_a_live_view_are_committed_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with each batch, but at the latest when the stage ends; and state always with its offsets."""
+    monkeypatch.setattr(module, "LAZY_SECONDS", 1000.0)
+    commits: list[str] = []
+    real = module._SinkLane._commit
+
+    async def commit(self: Any) -> None:
+        commits.append("commit")
+        await real(self)
+
+    monkeypatch.setattr(module._SinkLane, "_commit", commit)
+
+    @sink(delivery="best_effort")
+    def view(batch: Batch) -> None:
+        """Show it."""
+
+    @transform
+    def remember(record: Record, context: TransformContext) -> Record:
+        context.state["n"] = record.value["n"]
+        return record
+
+    ran = await go(view, tmp_path)
+    assert commits == ["commit"]
+    broker = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    assert (await broker.offsets("t.s"))["a", 0] == 10
+    await broker.close()
+    ran = await run_async(
+        PIPELINE.replace("to: a}", "to: a, upto: 20}") % ("view", ", steps: [{use: remember}]"),
+        [numbers, view, remember],
+        data_dir=tmp_path,
+    )
+    broker = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    assert [value for _, value in broker.state_items("t.s.remember", 0)] == [b"\x13"]
+    await broker.close()
+
+
+async def test_state_beside_own_offsets_fails_the_stage(tmp_path: Path, ledger: Any) -> None:
+    """The two cannot be stored together; the text says what to do."""
+
+    @transform
+    def remember(record: Record, context: TransformContext) -> Record:
+        context.state["n"] = 1
+        return record
+
+    ran = await go(ledger, tmp_path, ", steps: [{use: remember}]", [remember], fails=True)
+    assert ran.summary.error is not None
+    assert "a step of this sink keeps state, which cannot be stored with the sink's own offset; use a flow" in (
+        ran.summary.error
+    )
+
+
+async def test_a_sink_gets_its_history_and_a_folder(tmp_path: Path) -> None:
+    """The newest records of a topic, oldest first, over all partitions; a folder of its own."""
+    found: dict[str, Any] = {}
+
+    @sink("view", delivery="best_effort")
+    @attrs.define
+    class View:
+        """Looks back."""
+
+        async def open(self, context: SinkContext) -> None:
+            found["topics"] = list(context.topics)
+            found["folder"] = context.data_dir.is_dir()
+            found["history"] = [r.value["n"] for r in await context.history("a", 4)]
+            found["none"] = await context.history("a", 0)
+
+        def write(self, batch: Batch) -> None:
+            """Show it."""
+
+    await go(View, tmp_path)
+    assert found["history"] == []
+    await go(View, tmp_path)
+    assert found == {"topics": ["a"], "folder": True, "history": [6, 7, 8, 9], "none": []}
+
+
+async def test_what_is_no_sink_is_refused(tmp_path: Path) -> None:
+    """The stage fails with what is missing."""
+
+    @sink("odd")
+    @attrs.define
+    class Odd:
+        """Has no verb."""
+
+    ran = await go(Odd, tmp_path, fails=True)
+    assert ran.summary.error == "stage s: Odd has neither write nor write_record (after 3 restarts)"
+
+
+async def test_a_stop_loses_nothing(tmp_path: Path) -> None:
+    """What was on its way when the pipeline was told to stop at once is written by the next run."""
+    written: list[int] = []
+    waiting = asyncio.Event()
+    hold = True
+
+    @sink
+    async def store(batch: Batch) -> None:
+        if hold:
+            waiting.set()
+            await asyncio.Event().wait()
+        written.extend(r.value["n"] for r in batch)
+
+    async def abort(engine: Engine) -> None:
+        await asyncio.wait_for(waiting.wait(), 10)
+        engine.abort()
+
+    ran = await go(store, tmp_path, during=abort)
+    assert not ran.summary.drained
+    assert ran.counts["s"]["in_flight"] == 0
+    hold = False
+    await go(store, tmp_path)
+    assert written == list(range(10))
