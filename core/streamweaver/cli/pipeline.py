@@ -1,8 +1,10 @@
-"""`streamweaver pipeline ...`."""
+"""`streamweaver pipeline ...`: what the commands take; what they do is in a module of each."""
 
 from pathlib import Path
 
 import click
+
+from streamweaver.cli.option import Duration, data_option, file_argument, json_option, set_option, stages_option
 
 
 @click.group()
@@ -11,23 +13,144 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value of the file.")
-@click.option("--only", metavar="NAME[,NAME]", help="Run some stages only.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Where the log and local state live.")
-@click.option("--duration", metavar="TIME", help="Stop by itself after this time, drained.")
-@click.option("--until-idle", is_flag=True, help="Stop when nothing is left to do.")
-@click.option("--json", "as_json", is_flag=True, help="End with a line of JSON.")
+@file_argument
+@set_option
+@stages_option("--only", "Run some stages only; the rest may run elsewhere.")
+@stages_option("--except", "Run all stages but some.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Worker processes, where the broker shares work.",
+)
+@data_option
+@click.option("--duration", type=Duration(), metavar="TIME", help="Stop by itself after this time, drained.")
+@click.option("--until-idle", is_flag=True, help="Stop when every producer has ended and no stage has lag.")
+@json_option("End with a line of JSON: the counts of each stage.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least level that is logged.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How log lines on standard error look.",
+)
+@click.pass_context
 def up(
+    ctx: click.Context,
+    /,
     file: Path,
     overrides: tuple[str, ...],
-    only: str | None,
+    only: frozenset[str] | None,
+    workers: int,
     data: Path | None,
-    duration: str | None,
+    duration: float | None,
     until_idle: bool,
     as_json: bool,
+    log_level: str,
+    log_format: str,
+    **words: frozenset[str] | None,
 ) -> None:
-    """Run a pipeline. Ctrl-C drains and stops; a second one stops at once."""
-    from streamweaver.cli.up import run_up
+    r"""Run a pipeline. Ctrl-C drains and stops; a second one stops at once, and the next start goes on from there.
 
-    raise SystemExit(run_up(file, overrides, only, data, duration, until_idle, as_json))
+    \b
+    Examples:
+      streamweaver pipeline up pipelines/demo.yaml
+      streamweaver pipeline up pipelines/demo.yaml --set producers.stocks.rate=2000 --only stocks,prices --duration 10s
+    """
+    from streamweaver.cli.up import Wishes, up_pipeline
+
+    wishes = Wishes(
+        only=only,
+        leave_out=words["except"] or frozenset(),
+        workers=workers,
+        data=data,
+        duration_seconds=duration,
+        until_idle=until_idle,
+        as_json=as_json,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    ctx.exit(up_pipeline(file, overrides, wishes))
+
+
+@group.command()
+@file_argument
+@set_option
+@data_option
+@click.option(
+    "--connect", is_flag=True, help="Also open the broker and whatever connections can be tried, moving no data."
+)
+@json_option("Print one JSON object: what is wrong, or the stages and topics.")
+@click.pass_context
+def check(
+    ctx: click.Context, file: Path, overrides: tuple[str, ...], data: Path | None, connect: bool, as_json: bool
+) -> None:
+    r"""Check a pipeline file: every mistake at once, or else its stages, their guarantees, and its topics.
+
+    \b
+    Example: streamweaver pipeline check pipelines/demo.yaml
+    """
+    from streamweaver.cli.check import check_pipeline
+
+    ctx.exit(check_pipeline(file, overrides, data, connect=connect, as_json=as_json))
+
+
+@group.command()
+@file_argument
+@set_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "mermaid", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
+def graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
+    r"""Print which stage reads and writes which topic.
+
+    \b
+    Example: streamweaver pipeline graph pipelines/demo.yaml --format mermaid
+    """
+    from streamweaver.cli.graph import print_graph
+
+    print_graph(file, overrides, form)
+
+
+@group.command()
+@file_argument
+@data_option
+@json_option("Print one JSON object: the newest figures, and whether the pipeline runs.")
+@click.pass_context
+def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> None:
+    r"""Show the stages of a running pipeline: rates, lag, latency, health. Exit status 1 when it does not run.
+
+    \b
+    Example: streamweaver pipeline status pipelines/demo.yaml
+    """
+    from streamweaver.cli.status import print_status
+
+    ctx.exit(print_status(file, data, as_json))
+
+
+@group.command()
+def schema() -> None:
+    r"""Print the JSON Schema of pipeline files, with the options of every installed plugin, for editors and checks.
+
+    \b
+    Example: streamweaver pipeline schema > pipelines/schema.json
+    """
+    import json
+
+    from streamweaver.describe import pipeline_schema
+    from streamweaver.registry import Registry
+
+    click.echo(json.dumps(pipeline_schema(Registry()), indent=1, ensure_ascii=False))

@@ -1,38 +1,199 @@
-"""`pipeline up`: run a pipeline in this process."""
+"""`pipeline up`: run a pipeline in this process, show how it goes, and say how it ended."""
 
 import asyncio
-import json
-import signal
+import contextlib
+import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, Literal, NoReturn, cast
 
-import uvloop
+import attrs
+import click
 
-from streamweaver.config import read, to_seconds
-from streamweaver.errors import ConfigError
-from streamweaver.graph.build import build
+from streamweaver.cli.failure import FAILED, NOT_DRAINED
+from streamweaver.cli.live import LiveTable, LogLines, on_terminal
+from streamweaver.cli.load import Loaded, data_folder, load
+from streamweaver.cli.logs import Logger, taken_over
+from streamweaver.cli.output import print_json, print_table
+from streamweaver.cli.signals import Stopper, handled
+from streamweaver.config import suggest
+from streamweaver.contracts import Broker
+from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Observers
 from streamweaver.registry import Registry
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.engine import Engine, RunOptions, Summary
 
 
-def run_up(file, overrides, only, data, duration, until_idle, as_json) -> int:
-    try:
-        plan, warnings = build(read(file, overrides), Registry())
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    def log(level, event, /, **fields):
-        print(level, event, fields, file=sys.stderr)
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """The options of `pipeline up`."""
+
+    only: frozenset[str] | None
+    leave_out: frozenset[str]
+    workers: int
+    data: Path | None
+    duration_seconds: float | None
+    until_idle: bool
+    as_json: bool
+    log_level: str
+    log_format: str
+
+
+def up_pipeline(file: Path, overrides: tuple[str, ...], wishes: Wishes) -> int:
+    """Run a pipeline to its end; returns the exit status."""
+    loaded = load(file, overrides)
+    plan = loaded.plan
+    chosen = chosen_stages(plan, wishes)
+    if wishes.workers > 1:
+        refuse_workers(plan, wishes.workers)
+    log = Logger(wishes.log_level, cast('Literal["text", "json"]', wishes.log_format), plan.redact)
+    _announce(loaded, chosen, data_folder(plan, wishes.data), log)
+    with taken_over(log):
+        aborted, summary = _run(plan, chosen, wishes, log)
+    _tell(file, plan, summary, wishes)
+    status = FAILED if summary.error else 0 if summary.drained else NOT_DRAINED
+    if aborted:
+        # A plugin's thread that blocks would be waited for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+# -- what to run ----------------------------------------------------------------------------------
+
+
+def chosen_stages(plan: Plan, wishes: Wishes) -> frozenset[str]:
+    """Return the names of the stages to run; a usage error when a name is unknown or nothing is left."""
+    for flag, names in (("--only", wishes.only or ()), ("--except", wishes.leave_out)):
+        for name in sorted(names):
+            if name not in plan.stages:
+                hint = suggest(name, plan.stages) or f"; the file has {', '.join(plan.stages)}"
+                raise click.BadParameter(f"no stage is named {name!r}{hint}", param_hint=flag)
+    chosen = (frozenset(plan.stages) if wishes.only is None else wishes.only) - wishes.leave_out
+    if not chosen:
+        raise click.UsageError("--only and --except leave no stage to run")
+    return chosen
+
+
+def refuse_workers(plan: Plan, workers: int) -> NoReturn:
+    """Say why one command cannot be several worker processes here."""
+    broker: Broker = plan.broker.build()
+    name = plan.broker.plugin.name
+    if broker.shares_work:
+        why = f"one command is one worker; start it {workers} times, on any machines, and broker {name} shares the work"
+    else:
+        why = (
+            f"broker {name} cannot share the work of a stage among processes; "
+            "leave --workers out, or use a broker that can"
+        )
+    raise click.BadParameter(f"got {workers}, but {why}", param_hint="--workers")
+
+
+def _announce(loaded: Loaded, chosen: frozenset[str], data: Path, log: Logger) -> None:
+    plan = loaded.plan
+    for warning in loaded.warnings:
+        log("warning", str(warning))
+    for stage in plan.stages.values():
+        if stage.name in chosen:
+            reads = {"reads": ",".join(stage.inputs)} if stage.inputs else {}
+            writes = {"writes": stage.output} if stage.output else {}
+            log("info", "stage", stage=stage.name, kind=stage.kind, **reads, **writes, guarantee=stage.delivery)
+    log("info", "starting", pipeline=plan.name, stages=len(chosen), broker=plan.broker.plugin.name, data=str(data))
+
+
+# -- running --------------------------------------------------------------------------------------
+
+
+def _run(plan: Plan, chosen: frozenset[str], wishes: Wishes, log: Logger) -> tuple[bool, Summary]:
+    """Run until the end; returns whether a second signal ended it, and the summary."""
+    table = LiveTable() if on_terminal() else None
+    aborted = False
+
     async def go() -> Summary:
-        engine = Engine(plan, RunOptions(duration_seconds=to_seconds(duration) if duration else None, until_idle=until_idle),
-            data_dir=data or Path(".streamweaver")/plan.name, clock=SystemClock(), log=log, redact=plan.redact, observers=Observers(lambda t: log("error", t)))
+        clock = SystemClock()
+        observers = installed_observers(log)
+        observers.connect(LogLines(log, clock.monotonic) if table is None else table)
+        engine = Engine(
+            plan,
+            RunOptions(duration_seconds=wishes.duration_seconds, until_idle=wishes.until_idle, only=chosen),
+            data_dir=data_folder(plan, wishes.data),
+            clock=clock,
+            log=log,
+            redact=plan.redact,
+            observers=observers,
+        )
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, engine.stop)
-        loop.add_signal_handler(signal.SIGTERM, engine.stop)
-        return await engine.run()
-    summary = uvloop.run(go())
-    print(json.dumps({"stages": summary.counts}))
-    if summary.error: print(summary.error, file=sys.stderr); return 1
-    return 0 if summary.drained else 3
+
+        def drain() -> None:
+            log("info", "stopping: draining; again to stop at once", most_seconds=plan.drain_seconds)
+            engine.stop()
+
+        def abort() -> None:
+            nonlocal aborted
+            aborted = True
+            log("warning", "stopping at once")
+            engine.abort()
+
+        stopper = Stopper(lambda: _soon(loop, drain), lambda: _soon(loop, abort))
+        with handled(stopper):
+            if table is not None:
+                table.start()
+            try:
+                return await engine.run()
+            finally:
+                if table is not None:
+                    table.stop()
+
+    summary = run_loop(go())
+    return aborted, summary
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Any) -> None:
+    # A signal that comes when the loop has just been closed finds nothing to stop.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)
+
+
+def run_loop(coroutine: Coroutine[Any, Any, Summary]) -> Summary:
+    """Run a coroutine on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(coroutine)
+    return uvloop.run(coroutine)
+
+
+def installed_observers(log: Logger) -> Observers:
+    """Return the observers that distributions bring; a broken one is logged, and the pipeline runs without it."""
+    observers = Observers(lambda text: log("error", text))
+    observers.load_installed(Registry().allows)
+    return observers
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+_COLUMNS = ("in", "added", "out", "filtered", "dead_lettered", "skipped", "in_flight", "errors")
+
+
+def _tell(file: Path, plan: Plan, summary: Summary, wishes: Wishes) -> None:
+    if wishes.as_json:
+        print_json({"stages": summary.counts})
+    else:
+        rows = [[name, *(counts[column] for column in _COLUMNS)] for name, counts in summary.counts.items()]
+        print_table(
+            ["stage", *(column.replace("_", " ") for column in _COLUMNS)],
+            rows,
+            right=[c.replace("_", " ") for c in _COLUMNS],
+        )
+    if dead := sum(counts["dead_lettered"] for counts in summary.counts.values()):
+        click.echo(f"{dead} dead letters; see them with: streamweaver dlq list {file}", err=True)
+    if summary.error is not None:
+        click.echo(f"failed: {plan.redact(summary.error)}", err=True)
+        click.echo("nothing is lost: mend what it names, and the next start goes on from there", err=True)
+    elif not summary.drained:
+        click.echo(
+            "stopped before everything was drained; nothing is lost, the next start goes on from there", err=True
+        )

@@ -42,18 +42,23 @@ class Reporter:
         self._scopes = scopes
         self._observers = observers
         self._log = log
+        self._running = False
         self._stuck: set[str] = set()
         self._before: dict[str, tuple[float, int, int]] = {}
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        while True:
-            await asyncio.sleep(PERIOD_SECONDS)
-            try:
-                await self.publish()
-            except BrokerError as error:
-                # The stages meet the same error and decide what follows from it.
-                self._log("warning", "metrics were not published", error=str(error))
+        self._running = True
+        try:
+            while True:
+                await asyncio.sleep(PERIOD_SECONDS)
+                try:
+                    await self.publish()
+                except BrokerError as error:
+                    # The stages meet the same error and decide what follows from it.
+                    self._log("warning", "metrics were not published", error=str(error))
+        finally:
+            self._running = False
 
     async def publish(self) -> None:
         """Publish one snapshot."""
@@ -65,16 +70,17 @@ class Reporter:
         self._observers.call("metrics_published", pipeline=self._plan.name, metrics=snapshot)
 
     async def snapshot(self) -> dict[str, Any]:
-        """Return every stage's figures as plain data."""
+        """Return every stage's figures as plain data; the last of a run says that it is not `running` any more."""
         stages = {name: await self._stage(name, scope) for name, scope in self._scopes.items()}
-        return {"pipeline": self._plan.name, "time": self._clock.now(), "stages": stages}
+        now = self._clock.now()
+        return {"pipeline": self._plan.name, "time": now, "running": self._running, "stages": stages}
 
     async def _stage(self, name: str, scope: Scope) -> dict[str, Any]:
         lag = await measure(scope, self._broker) if scope.stage.inputs else None
         seconds = time.monotonic() - scope.activity.since
         waits = scope.activity.what == IDLE
         stuck = bool(lag and lag.records and seconds > STUCK_SECONDS) or (not waits and seconds > STUCK_SECONDS)
-        stuck = stuck and scope.activity.what not in ("ended", "failed")
+        stuck = stuck and scope.activity.what not in ("ended", "failed") and scope.error is None
         if stuck and name not in self._stuck:
             self._log("warning", "stage makes no progress", stage=name, at=scope.activity.what, seconds=round(seconds))
         (self._stuck.add if stuck else self._stuck.discard)(name)

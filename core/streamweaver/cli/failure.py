@@ -1,0 +1,56 @@
+"""What a command's error means to its user: lines on standard error, and an exit status. Never a traceback."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+import click
+
+from streamweaver.errors import ConfigError, StreamWeaverError
+
+FAILED = 1
+INVALID = 2
+NOT_DRAINED = 3
+
+TRACEBACK = "STREAMWEAVER_TRACEBACK"
+"""Environment variable: show the traceback of an internal error."""
+
+_REDACT = "streamweaver.redact"
+
+
+def redact_with(ctx: click.Context, redact: Callable[[str], str]) -> None:
+    """Have every later error text of this command go through `redact`."""
+    ctx.meta[_REDACT] = redact
+
+
+def status_of(error: BaseException, ctx: click.Context) -> int:
+    """Tell the user about an error, and return the exit status that it means."""
+    redact: Callable[[str], str] = ctx.meta.get(_REDACT, str)
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else FAILED
+    if isinstance(error, BrokenPipeError):
+        # Whoever reads our output has enough of it. Nothing more can be said there, also not at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        _say("stopped")
+        return NOT_DRAINED
+    if isinstance(error, ConfigError):
+        for finding in error.findings:
+            _say(redact(str(finding)))
+        return INVALID
+    if isinstance(error, StreamWeaverError):
+        _say("error: " + "; ".join(redact(str(error) or type(error).__name__).splitlines()))
+        return FAILED
+    if os.environ.get(TRACEBACK):
+        _say(redact("".join(traceback.format_exception(error)).rstrip()))
+        return FAILED
+    text = " ".join(redact(str(error)).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    _say(f"internal error: {what}; run with {TRACEBACK}=1 for the traceback")
+    return FAILED
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,58 @@
+"""A pipeline as commands get it: its file, checked in one pass, the folder of its data, and its broker as a tool."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import click
+
+from streamweaver.cli.failure import redact_with
+from streamweaver.config import Findings, read
+from streamweaver.contracts import Broker, BrokerContext
+from streamweaver.errors import ConfigError, Finding
+from streamweaver.graph.build import build
+from streamweaver.graph.plan import Plan
+from streamweaver.registry import Registry
+
+DATA = Path(".streamweaver")
+"""Where pipelines keep their data, each in a folder of its name, unless told otherwise."""
+
+
+@attrs.frozen
+class Loaded:
+    """A valid pipeline file, and what is worth a warning in it."""
+
+    plan: Plan
+    warnings: list[Finding]
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Loaded:
+    """Read and check a pipeline file; ConfigError with everything that is wrong with it, warnings included."""
+    findings = Findings()
+    tree = read(path, overrides, findings=findings)
+    try:
+        plan, warnings = build(tree, Registry())
+    except ConfigError as error:
+        raise ConfigError([*findings.items, *error.findings]) from None
+    if findings.failed:
+        raise ConfigError([*findings.items, *warnings])
+    if (ctx := click.get_current_context(silent=True)) is not None:
+        redact_with(ctx, plan.redact)
+    return Loaded(plan, sorted({*findings.items, *warnings}))
+
+
+def data_folder(plan: Plan, chosen: Path | None) -> Path:
+    """Return the folder of a pipeline's data."""
+    return DATA / plan.name if chosen is None else chosen
+
+
+@asynccontextmanager
+async def tool(plan: Plan, data: Path) -> AsyncIterator[Broker]:
+    """Open a pipeline's broker beside the pipeline, running or not; BrokerError when there is nothing to open."""
+    broker: Broker = plan.broker.build()
+    try:
+        await broker.open(BrokerContext(pipeline=plan.name, data_dir=data, role="tool"))
+        yield broker
+    finally:
+        await broker.close()

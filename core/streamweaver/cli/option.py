@@ -1,0 +1,68 @@
+"""Arguments and options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from streamweaver.cli.complete import stage_names
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[float]):
+    """A time such as `10s`, as seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        from streamweaver.units import to_seconds
+
+        seconds = to_seconds(float(value) if isinstance(value, str) and value.isdecimal() else value)
+        if not seconds:
+            self.fail(f"got {value!r}, expected a time such as 500ms, 10s or 5m", param, ctx)
+        return seconds
+
+
+class Names(click.ParamType[frozenset[str]]):
+    """Names of stages, separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
+        """Return the names."""
+        if isinstance(value, frozenset):
+            return value
+        names = frozenset(part.strip() for part in value.split(",") if part.strip())
+        if not names:
+            self.fail("got no name, expected NAME[,NAME...]", param, ctx)
+        return names
+
+
+def file_argument(command: F) -> F:
+    """Add FILE, the pipeline file."""
+    return click.argument("file", type=click.Path(path_type=Path))(command)
+
+
+def set_option(command: F) -> F:
+    """Add `--set`."""
+    text = "Override one value of the file, checked like the file; may be repeated."
+    return click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help=text)(command)
+
+
+def data_option(command: F) -> F:
+    """Add `--data`."""
+    text = "Where the embedded log and local state live.  [default: .streamweaver/<pipeline name>]"
+    return click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
+
+
+def json_option(text: str) -> Callable[[F], F]:
+    """Add `--json`, with what it prints as the help."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def stages_option(flag: str, text: str) -> Callable[[F], F]:
+    """Add an option that takes names of stages, completed from the file."""
+    return click.option(flag, type=Names(), metavar="NAME[,NAME]", help=text, shell_complete=stage_names)

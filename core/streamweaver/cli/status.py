@@ -1,0 +1,66 @@
+"""`pipeline status`: the newest figures that a pipeline has published, read through the broker."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from streamweaver.cli.failure import FAILED
+from streamweaver.cli.live import HEADS, cells
+from streamweaver.cli.load import data_folder, load, tool
+from streamweaver.cli.output import print_json, print_table, time_text
+from streamweaver.errors import BrokerError, UnknownTopicError
+from streamweaver.graph.plan import Plan
+
+SILENT_MS = 5_000
+"""A pipeline that has published nothing for so long does not run: it does so every second."""
+
+_READ_SECONDS = 5.0
+
+
+def print_status(file: Path, data: Path | None, as_json: bool) -> int:
+    """Print the newest figures; returns the exit status, 1 when the pipeline does not run."""
+    plan = load(file).plan
+    metrics = asyncio.run(newest(plan, data_folder(plan, data)))
+    age = time.time_ns() // 1_000_000 - metrics["time"]
+    running = bool(metrics["running"]) and age <= SILENT_MS
+    if as_json:
+        print_json({**metrics, "running": running, "age_ms": max(0, age)})
+    else:
+        seen = "" if running else f", last seen {time_text(metrics['time'])} ({_ago(age)} ago)"
+        click.echo(f"pipeline {metrics['pipeline']}: {'running' if running else 'not running'}{seen}")
+        right = [head for head in HEADS if head not in ("stage", "kind", "health")]
+        print_table(HEADS, [cells(name, stage) for name, stage in metrics["stages"].items()], right=right)
+    return 0 if running else FAILED
+
+
+async def newest(plan: Plan, data: Path) -> dict[str, Any]:
+    """Return the newest record of the metrics topic; BrokerError when there is none."""
+    async with tool(plan, data) as broker:
+        try:
+            held = (await broker.ranges(plan.metrics))[0]
+        except UnknownTopicError:
+            raise BrokerError(f"pipeline {plan.name} has never run here, so there is nothing to show") from None
+        value: bytes | None = None
+        if held.end > held.begin:
+            reader = await broker.reader({(plan.metrics, 0): held.end - 1})
+            try:
+                for rows in await reader.poll(timeout=_READ_SECONDS):
+                    value = rows.values[-1]
+            finally:
+                await reader.close()
+    if value is None:
+        raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
+    found: dict[str, Any] = msgspec.json.decode(value)
+    return found
+
+
+def _ago(age_ms: int) -> str:
+    seconds = max(0, age_ms) // 1000
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,289 @@
+"""The dead letters of a pipeline, seen by those who deal with them: look, replay, discard.
+
+A letter that has been dealt with is marked in the same unit of work, so replaying can be interrupted and repeated, and
+nothing is replayed twice. All of it works beside the pipeline, running or not.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from streamweaver.contracts import Broker, Fetched, Rows, UnitOfWork
+from streamweaver.errors import BadRecord, UnknownTopicError
+from streamweaver.graph.plan import Plan
+from streamweaver.record import Record
+from streamweaver.runtime.clock import Clock
+from streamweaver.runtime.codec import Encoder
+from streamweaver.runtime.dead_letter import DeadLetter, from_row, replay_headers
+from streamweaver.runtime.edit import Edit, apply
+
+Deed = Literal["replayed", "discarded"]
+
+UNIT_LETTERS = 200
+"""How many letters are dealt with in one unit of work."""
+
+_READ_SECONDS = 5.0
+
+
+class UnreadableError(ValueError):
+    """A letter's value cannot be decoded by its topic's codec, or the topic is not known any more."""
+
+
+@attrs.frozen
+class Settled:
+    """That a letter has been dealt with, how, and when (ms)."""
+
+    deed: Deed
+    at: int
+
+
+@attrs.frozen
+class Letter:
+    """A dead letter with its place in the topic of dead letters, which is its id."""
+
+    partition: int
+    offset: int
+    letter: DeadLetter
+    settled: Settled | None
+
+    @property
+    def id(self) -> str:
+        """The name of the letter: `partition:offset`."""
+        return f"{self.partition}:{self.offset}"
+
+
+@attrs.frozen(kw_only=True)
+class Filter:
+    """Which letters are meant: those for which everything that is given holds."""
+
+    ids: frozenset[str] = frozenset()
+    stage: str | None = None
+    step: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    """Part of the reason, in whatever case."""
+    since: int | None = None
+    """Failed at this time (ms) or later."""
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is meant."""
+        found = letter.letter
+        return (
+            (not self.ids or letter.id in self.ids)
+            and self.stage in (None, found.stage)
+            and self.step in (None, found.step)
+            and self.error in (None, found.error)
+            and (self.reason is None or self.reason.casefold() in found.reason.casefold())
+            and (self.since is None or found.failed_at >= self.since)
+        )
+
+
+@attrs.define
+class Outcome:
+    """What became of the letters that were meant. Their sum is the number of them."""
+
+    done: list[str] = attrs.field(factory=list)
+    """Ids that were dealt with now (or would be, in a dry run)."""
+    before: list[str] = attrs.field(factory=list)
+    """Ids that had been dealt with before, and were left alone."""
+    refused: dict[str, str] = attrs.field(factory=dict)
+    """Id to the reason why it cannot be dealt with."""
+
+
+def parse_id(text: str) -> tuple[int, int]:
+    """Return partition and offset of an id; ValueError when it is none."""
+    partition, colon, offset = text.partition(":")
+    if not (colon and partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
+        raise ValueError(f"got {text!r}, expected the id of a dead letter, such as 0:17")
+    return int(partition), int(offset)
+
+
+class LetterBox:
+    """All dead letters of one pipeline. Needs an open broker; `role="tool"` is enough."""
+
+    def __init__(self, plan: Plan, broker: Broker, clock: Clock) -> None:
+        self._plan = plan
+        self._broker = broker
+        self._clock = clock
+        self._store = f"{plan.name}.dlq"
+        self.unreadable = 0
+        """Records of the topic that are no dead letters, passed over so far."""
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    async def letters(self, wanted: Filter | None = None) -> AsyncIterator[Letter]:
+        """Go through the letters that are there now, oldest first; none when the pipeline has never run."""
+        wanted = wanted or Filter()
+        settled = self._settled()
+        async for rows in self._rows():
+            for index, offset in enumerate(rows.offsets):
+                headers = rows.headers[index] if rows.headers else ()
+                try:
+                    found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
+                except ValueError:
+                    self.unreadable += 1
+                    continue
+                place = f"{rows.partition}:{offset}"
+                letter = Letter(rows.partition, offset, found, settled.get(place))
+                if wanted.takes(letter):
+                    yield letter
+
+    async def letter(self, letter_id: str) -> Letter | None:
+        """Return one letter; None when there is none of that id, or no more. ValueError when it is no id."""
+        partition, offset = parse_id(letter_id)
+        try:
+            ranges = await self._broker.ranges(self._plan.dead_letters)
+        except UnknownTopicError:
+            return None
+        if partition >= len(ranges) or not ranges[partition].begin <= offset < ranges[partition].end:
+            return None
+        async for rows in self._rows({partition: offset}):
+            if offset in rows.offsets:
+                index = list(rows.offsets).index(offset)
+                headers = rows.headers[index] if rows.headers else ()
+                found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
+                return Letter(partition, offset, found, self._settled().get(f"{partition}:{offset}"))
+            if rows.next_offset > offset:
+                break
+        return None
+
+    def value(self, letter: Letter) -> Any:
+        """Return a letter's value as its topic's codec reads it, None for a tombstone; UnreadableError otherwise."""
+        found = letter.letter
+        topic = self._plan.topics.get(found.topic)
+        if topic is None:
+            raise UnreadableError(f"topic {found.topic!r} is no longer in the pipeline's file")
+        if found.value is None:
+            return None
+        try:
+            return topic.codec.decode(found.value)
+        except Exception as error:
+            raise UnreadableError(f"codec {topic.codec_name} cannot decode the value: {error}") from error
+
+    async def _rows(self, starts: dict[int, int] | None = None) -> AsyncIterator[Fetched]:
+        """Read the topic up to what is its end now."""
+        topic = self._plan.dead_letters
+        try:
+            ranges = await self._broker.ranges(topic)
+        except UnknownTopicError:
+            return
+        for partition, held in enumerate(ranges):
+            start = held.begin if starts is None else starts.get(partition, held.end)
+            if start >= held.end:
+                continue
+            reader = await self._broker.reader({(topic, partition): start})
+            try:
+                at = start
+                while at < held.end:
+                    fetched = await reader.poll(max_records=1_000, timeout=_READ_SECONDS)
+                    if not fetched:
+                        break
+                    for rows in fetched:
+                        at = rows.next_offset
+                        yield rows
+            finally:
+                await reader.close()
+
+    def _settled(self) -> dict[str, Settled]:
+        found = {}
+        for key, value in self._broker.state_items(self._store, 0):
+            deed, _, at = value.decode().partition(" ")
+            found[key.decode()] = Settled("replayed" if deed == "replayed" else "discarded", int(at))
+        return found
+
+    # -- dealing with them ------------------------------------------------------------------------
+
+    async def replay(
+        self, wanted: Filter, edits: Sequence[Edit] = (), *, limit: int | None = None, dry_run: bool = False
+    ) -> Outcome:
+        """Give letters, edited, back to their stages; at most `limit` of those not dealt with yet, oldest first.
+
+        The record of a flow or sink goes to the stage's replay topic, in the partition it came from, and meets the
+        same steps and state as at first. One that a producer could not store goes straight to the producer's topic,
+        past the producer's steps.
+        """
+        return await self._deal("replayed", wanted, edits, limit, dry_run)
+
+    async def discard(self, wanted: Filter, *, limit: int | None = None, dry_run: bool = False) -> Outcome:
+        """Mark letters as dealt with; they stay in the topic, and can still be listed."""
+        return await self._deal("discarded", wanted, (), limit, dry_run)
+
+    async def _deal(
+        self, deed: Deed, wanted: Filter, edits: Sequence[Edit], limit: int | None, dry_run: bool
+    ) -> Outcome:
+        outcome = Outcome()
+        pending: list[tuple[Letter, list[tuple[str, int, Rows]]]] = []
+        taken = 0
+        async for letter in self.letters(wanted):
+            if letter.settled is not None:
+                outcome.before.append(letter.id)
+                continue
+            if limit is not None and taken >= limit:
+                break
+            taken += 1
+            try:
+                pending.append((letter, self._again(letter, edits) if deed == "replayed" else []))
+            except (ValueError, BadRecord) as error:
+                outcome.refused[letter.id] = str(error.why if isinstance(error, BadRecord) else error)
+            if len(pending) >= UNIT_LETTERS:
+                await self._store_deed(deed, pending, outcome, dry_run)
+                pending = []
+        await self._store_deed(deed, pending, outcome, dry_run)
+        return outcome
+
+    async def _store_deed(
+        self, deed: Deed, pending: Iterable[tuple[Letter, list[tuple[str, int, Rows]]]], outcome: Outcome, dry_run: bool
+    ) -> None:
+        """Deal with some letters as one unit of work; what another command has done meanwhile is left alone."""
+        settled = self._settled()
+        fresh = []
+        for letter, rows in pending:
+            if letter.id in settled:
+                outcome.before.append(letter.id)
+            else:
+                fresh.append((letter, rows))
+        if fresh and not dry_run:
+            unit: UnitOfWork = self._broker.begin()
+            for topic, partition, made in (place for _, rows in fresh for place in rows):
+                unit.append(topic, partition, made)
+            note = f"{deed} {self._clock.now()}".encode()
+            unit.put_state(self._store, 0, {letter.id.encode(): note for letter, _ in fresh})
+            await unit.commit()
+        outcome.done += [letter.id for letter, _ in fresh]
+
+    def _again(self, letter: Letter, edits: Sequence[Edit]) -> list[tuple[str, int, Rows]]:
+        """Return what is to be appended where, to try a letter again; ValueError or BadRecord when it cannot be."""
+        found = letter.letter
+        stage = self._plan.stages.get(found.stage)
+        if stage is None:
+            raise ValueError(f"stage {found.stage!r} is no longer in the pipeline's file")
+        if found.topic not in self._plan.topics:
+            raise ValueError(f"topic {found.topic!r} is no longer in the pipeline's file")
+        if stage.kind == "producer":
+            value = self._edited(letter, edits)
+            topic = self._plan.topics[found.topic]
+            record = Record(value, found.key, found.timestamp, found.headers)
+            encoder = Encoder(topic.codec, topic.spec.partitions, stage.key)
+            made = encoder.encode([record], found.partition, found.timestamp)
+            return [(topic.name, partition, rows) for partition, rows in made.items()]
+        if not stage.inputs or found.offset < 0:
+            raise ValueError(f"it came from a producer, but stage {found.stage!r} is none any more")
+        value_bytes = found.value
+        if edits:
+            value = self._edited(letter, edits)
+            value_bytes = None if value is None else self._encoded(letter, value)
+        rows = Rows([found.key], [value_bytes], [found.timestamp], [replay_headers(found)])
+        return [(self._plan.replay(stage.name), found.partition, rows)]
+
+    def _edited(self, letter: Letter, edits: Sequence[Edit]) -> Any:
+        # What replaces the whole value asks nothing of the old one.
+        whole = bool(edits) and not edits[0].path
+        return apply(edits, None if whole else self.value(letter))
+
+    def _encoded(self, letter: Letter, value: Any) -> bytes:
+        topic = self._plan.topics[letter.letter.topic]
+        try:
+            return topic.codec.encode(value)
+        except Exception as error:
+            raise ValueError(f"codec {topic.codec_name} cannot encode the edited value: {error}") from error

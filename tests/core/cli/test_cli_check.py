@@ -1,0 +1,114 @@
+"""`pipeline check`: findings, what a valid file describes, and connections."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from streamweaver import option, sink
+from streamweaver.cli.check import connect_all, retention
+from streamweaver.cli.load import load
+from streamweaver.graph.plan import PluginUse
+from streamweaver.plugin import plugin_of
+
+
+def test_a_valid_file_is_described(run, shop: Path) -> None:
+    """Stages with their guarantees, then topics, on standard output; exit status 0; nothing is made."""
+    said = run("pipeline", "check", "shop.yaml")
+    assert said.status == 0
+    assert said.out.startswith("shop.yaml: ok")
+    assert "at_least_once" in said.out
+    assert "priced" in said.out
+    assert not Path(".streamweaver").exists()
+
+
+def test_a_valid_file_as_json(run, shop: Path) -> None:
+    """One object with ok, stages and topics."""
+    described = run("pipeline", "check", "shop.yaml", "--json").json
+    assert described["ok"] is True
+    assert [stage["name"] for stage in described["stages"]] == ["file", "prices", "out"]
+    assert [topic["name"] for topic in described["topics"]] == ["orders", "priced"]
+
+
+def test_findings_are_errors_with_their_place(run, shop: Path) -> None:
+    """Each mistake is a line FILE:line:column on standard error, exit status 2."""
+    Path("shop.yaml").write_text(Path("shop.yaml").read_text().replace("use: file", "use: fil"))
+    said = run("pipeline", "check", "shop.yaml", "--set", "delivery=never")
+    assert said.status == 2
+    assert not said.out
+    assert "did you mean 'file'?" in said.err
+    assert any(line.startswith("shop.yaml:14:") for line in said.err.splitlines())
+    assert "--set delivery" in said.err
+
+
+def test_findings_as_json(run, shop: Path) -> None:
+    """With --json the findings are one object on standard output, exit status 2 still."""
+    said = run("pipeline", "check", "shop.yaml", "--json", "--set", "delivery=never")
+    assert said.status == 2
+    assert said.json["ok"] is False
+    assert [set(finding) for finding in said.json["findings"]] == [{"file", "line", "column", "message", "warning"}]
+
+
+def test_warnings_do_not_fail(run, shop: Path) -> None:
+    """A topic that nobody uses is a warning on standard error, exit status 0."""
+    said = run("pipeline", "check", "shop.yaml", "--set", "topics.idle.partitions=1")
+    assert said.status == 0
+    assert "warning" in said.err
+
+
+def test_connect_before_the_first_start_makes_nothing(run, shop: Path) -> None:
+    """Where nothing is stored yet, --connect looks whether the folder could be made."""
+    said = run("pipeline", "check", "shop.yaml", "--connect")
+    assert said.status == 0
+    assert "the first start makes .streamweaver/shop" in said.out
+    assert not Path(".streamweaver").exists()
+
+
+def test_connect_opens_the_broker(run, ran: Path) -> None:
+    """After a run the log is opened, and its topics are counted."""
+    said = run("pipeline", "check", "shop.yaml", "--connect", "--json")
+    assert said.status == 0
+    assert said.json["connections"][0]["ok"] is True
+
+
+def test_connect_finds_topics_that_differ(run, ran: Path) -> None:
+    """A topic that exists with another number of partitions is told, exit status 1."""
+    said = run("pipeline", "check", "shop.yaml", "--connect", "--set", "topics.orders.partitions=3")
+    assert said.status == 1
+    assert "topic orders has 2 partitions, declared are 3" in said.err
+
+
+@sink("probed")
+@attrs.frozen
+class Probed:
+    """A sink that can be reached, or not."""
+
+    up: bool = option(default=True, help="whether it can be reached")
+
+    async def probe(self) -> None:
+        """Reach what it needs."""
+        if not self.up:
+            raise ConnectionError("nobody answers")
+
+    def write(self, batch) -> None:
+        """Write nothing."""
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_connect_lets_plugins_probe(shop: Path, up: bool) -> None:
+    """A plugin that can probe its connection does, and its error is told under the stage's name."""
+    plan = load(Path("shop.yaml")).plan
+    use = PluginUse(plugin_of(Probed), Probed(up=up))
+    stages = {**plan.stages, "out": attrs.evolve(plan.stages["out"], use=use)}
+    _, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
+    assert (probed.part, probed.ok) == ("stage out", up)
+    assert up or probed.text == "ConnectionError: nobody answers"
+
+
+@pytest.mark.parametrize(
+    ("ms", "size", "text"),
+    [(86_400_000, None, "1d"), (5_400_000, None, "90m"), (1500, 10, "1.5s, 10 B"), (None, None, "all")],
+)
+def test_retention_is_readable(ms: int | None, size: int | None, text: str) -> None:
+    """Age in the largest unit that fits, and size."""
+    assert retention({"retention_ms": ms, "retention_bytes": size}) == text
