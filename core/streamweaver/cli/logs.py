@@ -16,6 +16,9 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 REPEAT_SECONDS = 10.0
 """A library's line that comes again within this time is only counted."""
 
+KINDS = 1_000
+"""So many kinds of lines are told apart; a library that fills in its texts by itself makes a kind of each."""
+
 
 class Logger:
     """Writes log lines; fits `Log` of the engine. Every finished line goes through `redact`."""
@@ -78,6 +81,9 @@ class Libraries(logging.Handler):
         if kind in self._last and now - self._last[kind] < REPEAT_SECONDS:
             self._repeated[kind] = self._repeated.get(kind, 0) + 1
             return
+        if len(self._last) >= KINDS:
+            self._last.clear()
+            self._repeated.clear()
         self._last[kind] = now
         fields: dict[str, Any] = {"library": record.name}
         if repeated := self._repeated.pop(kind, 0):

@@ -1,6 +1,7 @@
 """Running the command line in this process, on a small pipeline whose input is a file."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ class Said:
 
 
 Run = Callable[..., Said]
+
+
+@pytest.fixture
+def fresh_env() -> dict[str, str]:
+    """The environment for a process in which coverage, which loads modules of its own, does not measure."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 @pytest.fixture

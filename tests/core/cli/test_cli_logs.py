@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from streamweaver.cli.logs import Libraries, Logger, taken_over
+from streamweaver.cli.logs import KINDS, Libraries, Logger, taken_over
 
 
 def as_it_is(text: str) -> str:
@@ -71,6 +71,14 @@ def test_repeated_lines_of_libraries_are_counted(capsys: pytest.CaptureFixture[s
         ("no node 0", None, "error"),
         ("no node 7", 4, "error"),
     ]
+
+
+def test_memory_for_kinds_of_lines_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    """A library that fills in its texts by itself does not fill the memory."""
+    handler = Libraries(Logger("error", "text", as_it_is), lambda: 0.0)
+    for number in range(3 * KINDS):
+        handler.handle(logging.makeLogRecord({"name": "x", "msg": f"line {number}", "levelno": 30}))
+    assert 0 < len(handler._last) <= KINDS
 
 
 def test_libraries_show_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_the_help_of_each_command_has_an_example(run, path: tuple[str, ...]) -> 
     assert f"streamweaver {' '.join(path)}" in said.out
 
 
-def test_help_imports_only_what_it_shows() -> None:
+def test_help_imports_only_what_it_shows(fresh_env: dict[str, str]) -> None:
     """Neither the program's help nor a group's loads the engine, a YAML parser, Rich, or asyncio."""
     code = (
         "import sys\n"
@@ -50,7 +50,7 @@ def test_help_imports_only_what_it_shows() -> None:
         "heavy = {'asyncio', 'yaml', 'rich', 'structlog', 'stevedore', 'pluggy', 'cattrs', 'sqlite3', 'uvloop'}\n"
         "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=fresh_env, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 
 

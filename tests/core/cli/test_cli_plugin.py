@@ -18,7 +18,7 @@ def test_list_of_a_kind_as_json(run) -> None:
     assert {"json", "msgpack", "text", "bytes"} <= {row["name"] for row in rows}
 
 
-def test_list_imports_no_plugin() -> None:
+def test_list_imports_no_plugin(fresh_env: dict[str, str]) -> None:
     """Not even the first-party plugins, or their clients."""
     code = (
         "import sys\n"
@@ -27,7 +27,7 @@ def test_list_imports_no_plugin() -> None:
         "own = [name for name in sys.modules if name.startswith('streamweaver_')]\n"
         "print(own + sorted({'websockets', 'aiokafka', 'sqlite3'} & sys.modules.keys()), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=fresh_env, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 
 

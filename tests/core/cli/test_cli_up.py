@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -256,6 +256,33 @@ def test_a_second_signal_stops_at_once(held: dict[str, str], run, shop: Path) ->
     assert "Traceback" not in err
     said = run("pipeline", "up", "shop.yaml", "--until-idle", "--json")
     assert said.json["stages"]["prices"]["in"] == GOOD + BAD
+
+
+# -- tools beside it ------------------------------------------------------------------------------
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Look again and again, as long as the process lives; the time limit of the test is the limit."""
+    while not condition():
+        assert process.poll() is None
+
+
+def test_tools_work_beside_a_running_pipeline(run, shop: Path) -> None:
+    """Its status is seen, its dead letters are fixed and replayed, and the running stage takes them."""
+    trades = "producers:\n  trades: {use: stock_trades, to: ticks, rate: 50}\n"
+    Path("shop.yaml").write_text(Path("shop.yaml").read_text().replace("producers:\n", trades))
+    with running("pipeline", "up", "shop.yaml", "--json") as process:
+        read_until(process, "event=starting")
+        until(lambda: run("pipeline", "status", "shop.yaml", "--json").status == 0, process)
+        assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: running\n")
+        until(lambda: len(run("dlq", "list", "shop.yaml", "--json").out.splitlines()) == BAD + BROKEN, process)
+        assert run("dlq", "replay", "shop.yaml", "--stage", "prices", "--set", "price=9").status == 0
+        until(lambda: len(Path("out.ndjson").read_text().splitlines()) == GOOD + BAD, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["stages"]["prices"]["in"] == GOOD + BAD + BAD
+    assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: not running, last seen")
 
 
 # -- on a terminal --------------------------------------------------------------------------------
