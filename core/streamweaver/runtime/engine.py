@@ -299,7 +299,7 @@ class Engine:
         for _ in range(2):
             for scope in self.scopes.values():
                 # Offsets may be committed a moment before the stage knows it and has counted.
-                if scope.metrics.in_flight:
+                if scope.metrics.in_flight > 0:
                     return False
                 if scope.stage.inputs and (await measure(scope, self._broker)).records:
                     return False
