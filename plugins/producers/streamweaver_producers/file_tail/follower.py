@@ -303,7 +303,7 @@ class Follower:
             if inode not in known and place.startswith(path) and ROTATED.fullmatch(place[len(path) :])
         ]
         before_ns = 1 << 63 if before is None else _written_ns(before)
-        between = [(modified, place) for modified, place in between if after_ns < modified < before_ns]
+        between = [(modified, place) for modified, place in between if after_ns < modified <= before_ns]
         return [self._adopt(place, now, publish=path, before=before) for _, place in sorted(between)] != []
 
     # -- changes ------------------------------------------------------------------------------------
