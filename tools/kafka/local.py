@@ -78,6 +78,9 @@ class LocalKafka:
         self.data = data.absolute()
         self.port = port
         self.address = f"127.0.0.1:{port}"
+        self.format_arguments: list[str] = []
+        """More arguments for formatting the storage, such as users (`--add-scram`)."""
+        self._process: subprocess.Popen[bytes] | None = None
         self._pid_file = self.data / "pid"
         controller = controller_port or free_port()
         self._cluster = cluster or urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -132,7 +135,9 @@ class LocalKafka:
             properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
             tool = ["java", "-cp", classpath, "kafka.tools.StorageTool", "format"]
             done = subprocess.run(  # noqa: S603
-                [*tool, "-t", self._cluster, "-c", str(properties)], capture_output=True, text=True
+                [*tool, "-t", self._cluster, "-c", str(properties), *self.format_arguments],
+                capture_output=True,
+                text=True,
             )
             if done.returncode:
                 raise RuntimeError(f"kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
@@ -175,11 +180,14 @@ class LocalKafka:
     def _gone(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.pid is not None:
-            if getattr(self, "_process", None) is not None:
+            if self._process is not None:
                 self._process.poll()
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
         return True
 
 

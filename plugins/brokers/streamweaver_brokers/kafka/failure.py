@@ -49,7 +49,8 @@ def lasting(error: BaseException) -> BrokerError | None:
 def _tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate fails: {error.verify_message.lower()}; check ca_file and the server's name"
-    return f"{(error.reason or str(error)).lower().replace('_', ' ')}; check security and the port"
+    reason = getattr(error, "reason", None) or str(error)
+    return f"{reason.lower().replace('_', ' ')}; check security and the port"
 
 
 def text(error: BaseException) -> str:
@@ -57,7 +58,8 @@ def text(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     detail = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {detail}" if detail and detail != type(error).__name__ else type(error).__name__
+    name = type(error).__name__
+    return detail if detail.startswith(name) else f"{name}: {detail}" if detail else name
 
 
 def mapped(error: BaseException, doing: str) -> BrokerError:
