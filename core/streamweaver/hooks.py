@@ -112,8 +112,9 @@ class Observers:
         except ValueError as error:
             raise PluginError(f"observer {observer!r} is connected already") from error
         except pluggy.PluginValidationError as error:
-            # pluggy keeps a plugin that it has just found invalid.
-            self._manager.unregister(observer)
+            # Some versions of pluggy keep a plugin that they have just found invalid.
+            if self._manager.is_registered(observer):
+                self._manager.unregister(observer)
             raise PluginError(f"observer {observer!r}: {error}") from error
         wrong = self._mistake(observer)
         if wrong:

@@ -331,5 +331,7 @@ def test_copies_keep_their_types() -> None:
         first, second = again(), again()
         assert first == second == records
         assert [type(r.value) for r in first] == [type(v) for v in values]
-        assert all(a.value is not b.value for a, b in zip(first, second, strict=True) if isinstance(a.value, dict | list))
+        assert all(
+            a.value is not b.value for a, b in zip(first, second, strict=True) if isinstance(a.value, dict | list)
+        )
         assert [r.origin for r in first] == list(range(len(values)))
