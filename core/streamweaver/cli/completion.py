@@ -8,7 +8,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    r"""Print a shell's completion script: commands, options, and the names of stages and topics of a file.
+    """Print a shell's completion script: commands, options, and the names of stages and topics of a file.
 
     \b
     Examples:

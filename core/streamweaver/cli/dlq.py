@@ -89,7 +89,7 @@ def _wanted(filters: dict[str, Any], ids: tuple[str, ...] = ()) -> Any:
 @data_option
 @json_option("Print one JSON object a line.")
 def list_letters(file: Path, limit: int, settled: bool, data: Path | None, as_json: bool, **filters: Any) -> None:
-    r"""List dead letters, oldest first: id, time, stage, step, error, where the record came from, reason.
+    """List dead letters, oldest first: id, time, stage, step, error, where the record came from, reason.
 
     \b
     Example: streamweaver dlq list pipelines/demo.yaml --stage prices --since 1h
@@ -106,7 +106,7 @@ def list_letters(file: Path, limit: int, settled: bool, data: Path | None, as_js
 @json_option("Print one JSON object.")
 @click.pass_context
 def show(ctx: click.Context, file: Path, letter_id: str, data: Path | None, as_json: bool) -> None:
-    r"""Show everything about a dead letter, with the record as it came.
+    """Show everything about a dead letter, with the record as it came.
 
     \b
     Example: streamweaver dlq show pipelines/demo.yaml 0:17
@@ -162,7 +162,7 @@ def replay(
     edits: tuple[str, ...],
     **filters: Any,
 ) -> None:
-    r"""Give dead letters back to their stages, changed if need be. Each once: what was replayed is skipped and counted.
+    """Give dead letters back to their stages, changed if need be. Each once: what was replayed is skipped and counted.
 
     A record of a flow or sink meets the steps of its stage again. One that a producer could not store goes straight
     to its topic, past the producer's steps.
@@ -198,7 +198,7 @@ def discard(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    r"""Mark dead letters as dealt with; `dlq list --all` still shows them.
+    """Mark dead letters as dealt with; `dlq list --all` still shows them.
 
     \b
     Example: streamweaver dlq discard pipelines/demo.yaml --stage prices --since 1d

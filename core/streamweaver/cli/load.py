@@ -1,5 +1,6 @@
 """A pipeline as commands get it: its file, checked in one pass, the folder of its data, and its broker as a tool."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,7 +40,15 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Loaded:
         raise ConfigError([*findings.items, *warnings])
     if (ctx := click.get_current_context(silent=True)) is not None:
         redact_with(ctx, plan.redact)
+    _started()
     return Loaded(plan, sorted({*findings.items, *warnings}))
+
+
+def _started() -> None:
+    """Look for garbage from here on, but not among what start-up has made, which stays."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def data_folder(plan: Plan, chosen: Path | None) -> Path:

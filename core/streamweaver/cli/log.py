@@ -20,7 +20,7 @@ def group() -> None:
 @json_option("Print one JSON object: whether all is whole, and each damage.")
 @click.pass_context
 def check(ctx: click.Context, directory: Path, as_json: bool) -> None:
-    r"""Verify every record of an embedded log; says what is damaged and what can be saved. Changes nothing.
+    """Verify every record of an embedded log; says what is damaged and what can be saved. Changes nothing.
 
     \b
     Example: streamweaver log check .streamweaver/demo

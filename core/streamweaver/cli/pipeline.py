@@ -58,7 +58,7 @@ def up(
     log_format: str,
     **words: frozenset[str] | None,
 ) -> None:
-    r"""Run a pipeline. Ctrl-C drains and stops; a second one stops at once, and the next start goes on from there.
+    """Run a pipeline. Ctrl-C drains and stops; a second one stops at once, and the next start goes on from there.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def up(
 def check(
     ctx: click.Context, file: Path, overrides: tuple[str, ...], data: Path | None, connect: bool, as_json: bool
 ) -> None:
-    r"""Check a pipeline file: every mistake at once, or else its stages, their guarantees, and its topics.
+    """Check a pipeline file: every mistake at once, or else its stages, their guarantees, and its topics.
 
     \b
     Example: streamweaver pipeline check pipelines/demo.yaml
@@ -115,7 +115,7 @@ def check(
     help="What to print.",
 )
 def graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
-    r"""Print which stage reads and writes which topic.
+    """Print which stage reads and writes which topic.
 
     \b
     Example: streamweaver pipeline graph pipelines/demo.yaml --format mermaid
@@ -131,7 +131,7 @@ def graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
 @json_option("Print one JSON object: the newest figures, and whether the pipeline runs.")
 @click.pass_context
 def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> None:
-    r"""Show the stages of a running pipeline: rates, lag, latency, health. Exit status 1 when it does not run.
+    """Show the stages of a running pipeline: rates, lag, latency, health. Exit status 1 when it does not run.
 
     \b
     Example: streamweaver pipeline status pipelines/demo.yaml
@@ -143,7 +143,7 @@ def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> 
 
 @group.command()
 def schema() -> None:
-    r"""Print the JSON Schema of pipeline files, with the options of every installed plugin, for editors and checks.
+    """Print the JSON Schema of pipeline files, with the options of every installed plugin, for editors and checks.
 
     \b
     Example: streamweaver pipeline schema > pipelines/schema.json

@@ -21,7 +21,7 @@ def group() -> None:
 @click.option("--long", "-l", "summaries", is_flag=True, help="Also what each does, which imports all of them.")
 @json_option("Print one JSON array of objects.")
 def list_plugins(kind: Kind | None, summaries: bool, as_json: bool) -> None:
-    r"""List the installed plugins with their distributions; imports none of them.
+    """List the installed plugins with their distributions; imports none of them.
 
     \b
     Example: streamweaver plugin list sink
@@ -42,7 +42,7 @@ def list_plugins(kind: Kind | None, summaries: bool, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="[KIND] NAME", shell_complete=plugin_names)
 @json_option("Print one JSON object.")
 def show(names: tuple[str, ...], as_json: bool) -> None:
-    r"""Show a plugin: what it does, its options, an example, its guarantee. KIND is needed only where names repeat.
+    """Show a plugin: what it does, its options, an example, its guarantee. KIND is needed only where names repeat.
 
     \b
     Example: streamweaver plugin show transform moving_average

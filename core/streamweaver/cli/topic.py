@@ -18,7 +18,7 @@ def group() -> None:
 @data_option
 @json_option("Print one JSON array of objects.")
 def list_topics(file: Path, data: Path | None, as_json: bool) -> None:
-    r"""List the topics of a pipeline and what they hold, its own topics included.
+    """List the topics of a pipeline and what they hold, its own topics included.
 
     \b
     Example: streamweaver topic list pipelines/demo.yaml
@@ -89,7 +89,7 @@ def tail(
     as_json: bool,
     data: Path | None = None,
 ) -> None:
-    r"""Print the records of a topic, those of all partitions by time.
+    """Print the records of a topic, those of all partitions by time.
 
     With --json: topic, partition, offset, timestamp (ms), key, value (decoded by the topic's codec) and headers, a list
     of [name, value]. Bytes are text where they are UTF-8, else {"base64": "..."}; a value that cannot be decoded is

@@ -1,5 +1,6 @@
 """A pipeline as commands get it."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_data_has_a_folder_of_the_pipelines_name(shop: Path) -> None:
     plan = load(Path("shop.yaml")).plan
     assert data_folder(plan, None) == Path(".streamweaver/shop")
     assert data_folder(plan, Path("x")) == Path("x")
+
+
+def test_garbage_is_looked_for_once_the_program_has_started(shop: Path) -> None:
+    """The program starts without it, and whatever runs for long has loaded a file before."""
+    gc.disable()
+    try:
+        load(Path("shop.yaml"))
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 async def test_a_tool_creates_nothing(shop: Path) -> None:
