@@ -12,6 +12,8 @@ from streamweaver_dashboard.view.update import AHEAD_MS, Gaps, Update
 from streamweaver_dashboard.view.window import Window
 
 POINTS = 600
+MAX_NUMBERS = 60_000
+"""In one snapshot; of many series there are fewer points each."""
 CHOOSE_MS = 5_000
 """How often it is looked at which series are shown."""
 MAX_TRACKED = 64
@@ -40,7 +42,8 @@ class Line:
         assert panel.top is not None
         assert panel.show is not None
         self.span_ms = round(panel.span_seconds * 1000)
-        self._step = max(tick_ms, -(-self.span_ms // POINTS))
+        rows = panel.top * len(panel.y) * len(COLUMNS[panel.show])
+        self._step = max(tick_ms, -(-self.span_ms // max(10, min(POINTS, MAX_NUMBERS // rows))))
         self._points = max(1, -(-self.span_ms // self._step))
         self._until = until
         self._top = panel.top

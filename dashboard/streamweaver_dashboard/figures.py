@@ -1,0 +1,123 @@
+"""The stages' figures: those of all workers together. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+SUMMED = (
+    *(
+        "in",
+        "out",
+        "added",
+        "filtered",
+        "dead_lettered",
+        "skipped",
+        "in_flight",
+        "lost",
+        "errors",
+        "retries",
+        "restarts",
+    ),
+    *("units", "in_per_second", "out_per_second", "lag_records", "errors_per_second", "dead_letters_per_second"),
+)
+WORST = ("lag_seconds", "activity_seconds")
+HEALTH = ("ended", "ok", "unknown", "stuck", "failed")
+"""From good to bad."""
+STALE_MS = 10_000
+FORGET_MS = 60_000
+
+
+@attrs.define
+class Figures:
+    """The newest figures of each worker, and what is told of all of them."""
+
+    workers: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+
+    def take(self, worker: str, published: Mapping[str, Any]) -> None:
+        """Take what a worker has published; adds its rates of errors since what it published before."""
+        before = self.workers.get(worker)
+        stages = {name: dict(stage) for name, stage in published.get("stages", {}).items()}
+        seconds = (published["time"] - before["time"]) / 1000 if before else 0.0
+        for name, stage in stages.items():
+            old = before["stages"].get(name) if before else None
+            for rate, count in (("errors_per_second", "errors"), ("dead_letters_per_second", "dead_lettered")):
+                rise = stage.get(count, 0) - old.get(count, 0) if old else 0
+                # Fewer than before: the worker has started anew.
+                stage[rate] = round(max(0, rise) / seconds, 3) if seconds > 0 else 0.0
+        self.workers[worker] = {"time": published["time"], "stages": stages}
+
+    def merged(self, stages: Mapping[str, str], now: int) -> dict[str, Any]:
+        """Return all workers taken together; `stages` are the names and kinds that there should be."""
+        for worker in [name for name, held in self.workers.items() if now - held["time"] > FORGET_MS]:
+            del self.workers[worker]
+        fresh = [held for held in self.workers.values() if now - held["time"] <= STALE_MS]
+        newest = max((held["time"] for held in self.workers.values()), default=None)
+        return {
+            "time": now if newest is None else newest,
+            "workers": len(fresh),
+            "stale_seconds": None if newest is None else round(max(0, now - newest) / 1000, 1),
+            "stages": {
+                name: merge([held["stages"][name] for held in fresh if name in held["stages"]], kind)
+                for name, kind in stages.items()
+            },
+        }
+
+
+_NOTHING: dict[str, Any] = {
+    "health": "unknown",
+    "activity": "nothing heard",
+    "error": None,
+    "delivery": None,
+    "processing_ms": None,
+    "latency_ms": None,
+    "counters": {},
+    "gauges": {},
+}
+
+
+def merge(parts: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Take one stage's figures of several workers together: sums, the worst lag, the worst health."""
+    if not parts:
+        return {"kind": kind, **_NOTHING, **dict.fromkeys((*SUMMED, *WORST), 0)}
+    worst = max(parts, key=lambda part: HEALTH.index(part.get("health", "unknown")))
+    return {
+        "kind": kind,
+        "health": worst.get("health", "unknown"),
+        "activity": worst.get("activity", ""),
+        "error": next((part["error"] for part in parts if part.get("error")), None),
+        "delivery": worst.get("delivery"),
+        **{name: _sum(part.get(name, 0) for part in parts) for name in SUMMED},
+        **{name: max(part.get(name, 0) for part in parts) for name in WORST},
+        # Percentiles of several workers cannot be added: the slowest worker's are told.
+        **{name: _slowest([part.get(name) for part in parts]) for name in ("processing_ms", "latency_ms")},
+        "counters": _sums([part.get("counters", {}) for part in parts]),
+        "gauges": _sums([part.get("gauges", {}) for part in parts]),
+    }
+
+
+def _sum(values: Iterable[float]) -> float:
+    total = sum(values)
+    return round(total, 3) if isinstance(total, float) else total
+
+
+def _slowest(summaries: list[dict[str, float] | None]) -> dict[str, float] | None:
+    return max((s for s in summaries if s), key=lambda s: s.get("p99", 0.0), default=None)
+
+
+def _sums(parts: list[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: _sum(part.get(name, 0) for part in parts) for name in names}
+
+
+def status(merged: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return `ok`, `failing` or `starting`, and the stages that are not well, with the reason."""
+    bad: dict[str, dict[str, str]] = {}
+    for name, stage in merged["stages"].items():
+        if stage["health"] in ("ok", "ended"):
+            continue
+        why = stage["error"] or f"{stage['activity']} for {stage['activity_seconds']:.0f} s"
+        bad[name] = {"health": stage["health"], "why": why}
+    if any(entry["health"] in ("failed", "stuck") for entry in bad.values()):
+        return "failing", bad
+    return ("starting" if bad else "ok"), bad

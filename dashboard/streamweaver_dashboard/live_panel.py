@@ -1,0 +1,140 @@
+"""One panel while somebody looks at it: its view, numbered updates, and the parts that clients get."""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from streamweaver.config.dashboard import Panel
+from streamweaver_dashboard.column import to_json
+from streamweaver_dashboard.filter import Filter
+from streamweaver_dashboard.seen import Seen
+from streamweaver_dashboard.tap import Past
+from streamweaver_dashboard.view import Feed, make_view
+
+KEPT_UPDATES = 50
+KEPT_BYTES = 512 * 1024
+HELD_RECORDS = 100_000
+
+
+class LivePanel:
+    """A panel's view and its newest updates, shared by all clients.
+
+    Live records are held back until the past has been put in.
+    """
+
+    def __init__(self, panel: Panel, tick_ms: int, seq: int = 0) -> None:
+        self.panel = panel
+        self.seq = seq
+        self.error: str | None = None
+        self.ready = False
+        self.idle_since: int | None = None
+        """Since when (ms) nobody looks."""
+        self._filter = Filter(panel.where)
+        self._view = make_view(panel, tick_ms)
+        self._held: deque[Seen] = deque()
+        self._held_records = 0
+        self._parts: deque[tuple[int, bytes]] = deque()
+        self._size = 0
+        self._on_nothing = False
+        """Whether the first of the parts is whole, so that it follows on anything."""
+        self._snapshot: tuple[int, bytes] | None = None
+
+    @property
+    def span_ms(self) -> int:
+        """How much of the past the view wants."""
+        return self._view.span_ms
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def heard(self, seen: Seen, now: int) -> None:
+        """Take live records."""
+        if self.ready:
+            self._view.add(self._filter.choose(seen), now)
+            return
+        self._held.append(seen)
+        self._held_records += len(seen)
+        while self._held_records > HELD_RECORDS:
+            dropped = self._held.popleft()
+            self._held_records -= len(dropped)
+            self._view.lost(dropped.times[0], dropped.times[-1], len(dropped))
+
+    def missed(self, start: int, end: int, records: int | None) -> None:
+        """Note a gap; every client gets a snapshot, which tells of it."""
+        self._view.lost(start, end, records)
+        self._forget()
+        self.seq += 1
+
+    def begin(self, past: Past, now: int) -> None:
+        """Put in the past, then what was held back meanwhile."""
+        for seen in past.batches:
+            chosen = self._filter.choose(seen)
+            if isinstance(self._view, Feed):
+                self._view.begin_with(chosen)
+            else:
+                self._view.add(chosen, now)
+        self.ready = True
+        for seen in self._held:
+            self._view.add(self._filter.choose(seen), now)
+        self._held.clear()
+        self._view.take(now)
+        self.seq += 1
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def tick(self, now: int) -> None:
+        """Note what changed."""
+        if not self.ready:
+            return
+        update = self._view.take(now)
+        if update is None:
+            return
+        self.seq += 1
+        if update.whole:
+            self._forget()
+            self._on_nothing = True
+        part = self._part(update.data, now, snapshot=update.whole)
+        self._parts.append((self.seq, part))
+        self._size += len(part)
+        while len(self._parts) > 1 and (len(self._parts) > KEPT_UPDATES or self._size > KEPT_BYTES):
+            self._size -= len(self._parts.popleft()[1])
+            self._on_nothing = False
+
+    def parts(self, seq: int | None, now: int) -> list[bytes]:
+        """Return what a client needs that has `seq` (None: nothing) to be up to date; call right after `tick`."""
+        if self.error is not None and not self.ready:
+            return [] if seq == self.seq else [to_json({"id": self.panel.id, "error": self.error})]
+        if not self.ready or seq == self.seq:
+            return []
+        known = -1 if seq is None or seq > self.seq else seq
+        if self._parts and (self._on_nothing or (known >= 0 and self._parts[0][0] <= known + 1)):
+            return [part for number, part in self._parts if number > known]
+        return [self._whole(now)]
+
+    def _whole(self, now: int) -> bytes:
+        if self._snapshot is None or self._snapshot[0] != self.seq:
+            self._snapshot = (self.seq, self._part(self._view.snapshot(now), now, snapshot=True))
+        return self._snapshot[1]
+
+    def _forget(self) -> None:
+        self._parts.clear()
+        self._size = 0
+        self._on_nothing = False
+
+    def _part(self, data: dict[str, Any], now: int, *, snapshot: bool) -> bytes:
+        return make_part(self.panel, self.seq, data, now, snapshot=snapshot)
+
+
+def make_part(panel: Panel, seq: int, data: dict[str, Any], now: int, *, snapshot: bool, **more: Any) -> bytes:
+    """Encode a part of a panel."""
+    return msgspec.json.encode(
+        {
+            "id": panel.id,
+            "kind": panel.kind,
+            "seq": seq,
+            "snapshot": snapshot,
+            "time": now,
+            "data": msgspec.Raw(to_json(data)),
+            **more,
+        }
+    )
