@@ -162,8 +162,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     ),
     "wrong decorators": (
         *("loud:shout", GOOD.replace("record: Record, *", "a: int, b: int, record: Record, *")),
-        "transform shout: got 3 positional parameters, expected (record) or (record, context); options are "
-        "keyword-only",
+        "transform shout: got 3 positional parameters, expected (record) or (record, context); options are keyword-only",
     ),
 }
 
@@ -203,7 +202,7 @@ def test_two_that_offer_a_name_are_told_apart_by_hand(site: Site) -> None:
 
 
 def test_two_that_agree_on_the_target_are_still_two(site: Site) -> None:
-    """stevedore sees one entry point there; the metadata is asked when one distribution must be named."""
+    """The cache of stevedore sees one entry point there; the metadata is asked when one distribution must be named."""
     site.add("loud", {"shout": "loud:shout"}, loud=GOOD)
     site.add("loud-fork", {"shout": "loud:shout"})
     assert site.load(STREAMWEAVER_PLUGINS="loud,loud_fork").startswith("DuplicatePluginError: transform 'shout'")

@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from streamweaver import (
-    BrokerContext,
     Batch,
+    BrokerContext,
     ProducerContext,
     Record,
     Rows,
