@@ -47,17 +47,24 @@ function write(value: Json, parts: string[], budget: { left: number }): void {
     put(typeof value === "string" ? JSON.stringify(value.slice(0, Math.max(0, budget.left))) : String(value));
     return;
   }
-  const isList = Array.isArray(value);
-  put(isList ? "[" : "{");
+  if (Array.isArray(value)) {
+    put("[");
+    for (let index = 0; index < value.length && budget.left > 0; index += 1) {
+      if (index > 0) put(", ");
+      write(value[index] ?? null, parts, budget);
+    }
+    put("]");
+    return;
+  }
+  put("{");
   let first = true;
   for (const name in value) {
     if (budget.left <= 0) break;
-    if (!first) put(", ");
+    put(`${first ? "" : ", "}${name}: `);
     first = false;
-    if (!isList) put(`${name}: `);
-    write((value as Record<string, Json>)[name] ?? null, parts, budget);
+    write(value[name] ?? null, parts, budget);
   }
-  put(isList ? "]" : "}");
+  put("}");
 }
 
 /** A record's value, or what stands in for it. */

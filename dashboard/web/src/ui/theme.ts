@@ -20,11 +20,14 @@ const chosen = signal<Theme | null>(remembered());
 const system = signal<Theme>(dark.matches ? "dark" : "light");
 dark.addEventListener("change", () => (system.value = dark.matches ? "dark" : "light"));
 
+const tokens = new Map<string, string>();
+
 export const theme = signal<Theme>("light");
 
 effect(() => {
   theme.value = chosen.value ?? system.value;
   document.documentElement.dataset["theme"] = theme.value;
+  tokens.clear();
 });
 
 export function toggleTheme(): void {
@@ -38,5 +41,10 @@ export function toggleTheme(): void {
 
 /** The value of a CSS variable, for canvases. */
 export function token(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  let value = tokens.get(name);
+  if (value === undefined) {
+    value = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    tokens.set(name, value);
+  }
+  return value;
 }
