@@ -31,7 +31,7 @@ VERBS = {
     Codec: {"encode", "decode"},
     Broker: {
         *("begin", "close", "create", "delivery", "join", "offset_at", "offsets"),
-        *("open", "ranges", "reader", "shares_work", "state_items", "topics"),
+        *("max_record_bytes", "open", "ranges", "reader", "shares_work", "state_items", "topics"),
     },
 }
 

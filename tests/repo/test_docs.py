@@ -1,7 +1,7 @@
 """The pages of the repository: links that resolve, nothing of one machine, decisions that can be found."""
 
-import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs/decisions"
 
-MADE = {"__pycache__", "node_modules", "build", "dist"}
 TEXT = {".md", ".py", ".toml", ".yaml", ".yml", ".sh", ".cfg", ".ts", ".tsx", ".html", ".css", ".json"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
@@ -24,13 +23,18 @@ OF_ONE_MACHINE = re.compile(
 
 
 def files(*, pages_only: bool = False) -> Iterator[Path]:
-    """Go through the repository's own files, without what tools have made."""
-    for folder, below, names in os.walk(ROOT):
-        below[:] = sorted(name for name in below if name not in MADE and (name == ".ci" or not name.startswith(".")))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix == ".md" if pages_only else path.suffix in TEXT or not path.suffix:
-                yield path
+    """Go through the repository's own files: those that git knows, or would if they were added."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in sorted(filter(None, listed.stdout.split("\0"))):
+        path = ROOT / name
+        if path.is_file() and (path.suffix == ".md" if pages_only else path.suffix in TEXT or not path.suffix):
+            yield path
 
 
 PAGES = list(files(pages_only=True))
