@@ -73,7 +73,7 @@ def test_settled_units_balance(fates: list[str], added: int) -> None:
 
 def test_what_does_not_balance_is_an_error() -> None:
     """The text names the stage, how many are missing, and all counts."""
-    with pytest.raises(BalanceError, match="stage s: counts do not balance, 2 records unaccounted for: {'in': 5,"):
+    with pytest.raises(BalanceError, match=r"stage s: counts do not balance, 2 records unaccounted for: {'in': 5,"):
         StageMetrics(received=5, out=3).check_balance("s")
 
 

@@ -1,7 +1,8 @@
 """Keys and partitions: what Kafka's clients choose."""
 
 import pytest
-from aiokafka.partitioner import DefaultPartitioner, murmur2 as kafka_murmur2
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.partitioner import murmur2 as kafka_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -276,7 +276,7 @@ async def test_a_stage_that_fails_while_everything_ends_is_not_started_again(mon
     """An error out of a cancelled stage ends it; the run does not wait for its restart."""
     from streamweaver.runtime import flow
 
-    real = flow.run_lanes
+    real = flow.run_lanes  # type: ignore[attr-defined]
 
     async def run_lanes(*arguments: Any, **options: Any) -> None:
         try:
@@ -340,7 +340,7 @@ async def test_counts_that_do_not_balance_fail_the_run(monkeypatch: pytest.Monke
         self.skipped += 1
 
     monkeypatch.setattr(StageMetrics, "settle", settle)
-    with pytest.raises(RunError, match="stage .: counts do not balance, -[0-9]+ records unaccounted for"):
+    with pytest.raises(RunError, match=r"stage .: counts do not balance, -[0-9]+ records unaccounted for"):
         await go(until_idle=False, duration_seconds=0.05)
 
 

@@ -1,5 +1,7 @@
 """Splitting replayed rows by where they came from."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +64,7 @@ def test_parts_cover_the_rows_in_order(rows: list[tuple[str | None, int | None, 
         )
         for n, (topic, offset, _) in enumerate(rows)
     ]
-    assert all(one.topic != following.topic for one, following in zip(parts, parts[1:], strict=False))
+    assert all(one.topic != following.topic for one, following in pairwise(parts))
     ends = [part.rows.next_offset for part in parts]
     assert ends == [*(part.rows.offsets[0] for part in parts[1:]), offsets[-1] + 5]
     assert {part.rows.partition for part in parts} == {3}

@@ -76,7 +76,7 @@ async def test_a_failure_that_stays_fails_the_pipeline(tmp_path: Path) -> None:
     @producer
     async def broken() -> AsyncIterator[Record]:
         raise ValueError("no such file")
-        yield
+        yield  # type: ignore[unreachable]
 
     ran = await go(broken, tmp_path, fails=True)
     assert ran.summary.error == "stage p: ValueError: no such file (after 3 restarts)"
@@ -114,7 +114,7 @@ async def test_a_count_of_none_brings_none(tmp_path: Path) -> None:
     @producer
     def never() -> Iterable[Record]:
         raise AssertionError("called")
-        yield
+        yield  # type: ignore[unreachable]
 
     ran = await go(never, tmp_path, ", count: 0")
     assert ns(ran) == []
@@ -164,7 +164,7 @@ async def test_a_stop_interrupts_waiting(tmp_path: Path) -> None:
     async def broken() -> AsyncIterator[Record]:
         waiting.set()
         raise ValueError("no")
-        yield
+        yield  # type: ignore[unreachable]
 
     async def stop(engine: Engine) -> None:
         await asyncio.wait_for(waiting.wait(), 10)

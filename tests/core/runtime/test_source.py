@@ -91,7 +91,7 @@ async def test_exit_fails_the_stage(form: Form) -> None:
 
     def items() -> Iterator[Any]:
         raise SystemExit(4)
-        yield
+        yield  # type: ignore[unreachable]
 
     source = form(items())
     with pytest.raises(Fatal, match=r"the producer called sys.exit\(4\)"):
@@ -194,7 +194,7 @@ async def test_close_closes_the_generator(form: Form) -> None:
     await source.take(1)
     await source.close()
     if form is awaited:
-        generator.close()
+        generator.close()  # type: ignore[attr-defined]
     assert closed.is_set()
 
 

@@ -232,7 +232,7 @@ async def test_fatal_and_exit_end_the_step(concurrency: int) -> None:
     async def leave(record: Record) -> Record:
         raise SystemExit(3)
 
-    with pytest.raises(Fatal, match="^no table$"):
+    with pytest.raises(Fatal, match=r"^no table$"):
         await step(fatal, concurrency=concurrency).run(batch(0, 1), context())
     with pytest.raises(Fatal, match=r"^step leave called sys.exit\(3\)$"):
         await step(leave, concurrency=concurrency).run(batch(0, 1), context())
@@ -334,7 +334,7 @@ async def test_a_batch_call_without_answer_is_ended(form: str) -> None:
             yield 1
 
     target = step_for("s", Work() if form == "coroutine" else Stream(), Limits(0.001), blocking=False)
-    with pytest.raises(TimeoutError, match="no answer within 0.001 s"):
+    with pytest.raises(TimeoutError, match=r"no answer within 0.001 s"):
         await target.run(batch(0), context())
 
 

@@ -1,5 +1,6 @@
 """Handing batches to a sink: which spans it is given, with which offsets."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ async def test_offsets_always_move_on(
     assert order == [r.value for r in records]
     assert [event[1] for event in events if event[0] == "refuse"] == [r.value for r in records if r.value in bad]
     written = [event for event in events if event[0] == "write"]
-    for before, after in zip(written, written[1:], strict=False):
+    for before, after in pairwise(written):
         assert before[3] < after[2]
     if not bad:
         assert written == [("write", [r.value for r in records], offsets[0], offsets[-1] + 1)]

@@ -47,7 +47,7 @@ def test_a_test_sees_everything_that_a_run_left() -> None:
 
 def test_a_wrong_text_raises_before_anything_runs() -> None:
     """With every finding."""
-    with pytest.raises(ConfigError, match="pipeline.yaml:3:[0-9]+: producers.p.too: unknown key 'too'"):
+    with pytest.raises(ConfigError, match=r"pipeline.yaml:3:[0-9]+: producers.p.too: unknown key 'too'"):
         run(
             "name: t\nproducers:\n  p: {use: three, to: a, upto: 1, too: 2}\n".replace(", upto: 1", "        "), [three]
         )
@@ -59,10 +59,10 @@ async def test_a_pipeline_that_fails_raises_unless_expected() -> None:
     @producer
     def broken() -> Any:
         raise ValueError("no")
-        yield
+        yield  # type: ignore[unreachable]
 
     text = "name: t\nproducers: {p: {use: broken, to: a, restart: {attempts: 0}}}\n"
-    with pytest.raises(RunError, match="^stage p: ValueError: no$"):
+    with pytest.raises(RunError, match=r"^stage p: ValueError: no$"):
         await run_async(text, [broken])
     assert (await run_async(text, [broken], fails=True)).summary.error == "stage p: ValueError: no"
 
