@@ -4,6 +4,7 @@ import { level, niceCeil, share, shift, widen } from "../src/panels/scale";
 import { Settled } from "../src/panels/settle";
 import { append, compare, holds, rows } from "../src/panels/rows";
 import { sparkPath } from "../src/panels/spark";
+import { widths } from "../src/panels/widths";
 import { Steady } from "../src/ui/steady";
 import { inView } from "../src/ui/in_view";
 import { extend } from "../src/views/stage_history";
@@ -101,6 +102,15 @@ describe("rows", () => {
   it("sort numbers as numbers and put nothing last", () => {
     expect([10, 9, null, 100].sort(compare)).toEqual([9, 10, 100, null]);
     expect(["b10", "b9", "a"].sort(compare)).toEqual(["a", "b9", "b10"]);
+  });
+});
+
+describe("columns", () => {
+  it("of numbers take what they need, of text share the rest by its length", () => {
+    const cells = (...texts: string[]) => texts.map((text) => ({ text, number: /^\d+$/.test(text) }));
+    expect(widths([cells("12", "7"), cells("short one", ""), cells("x".repeat(200)), cells()])).toEqual([
+      { number: true, grow: 0 }, { number: false, grow: 9 }, { number: false, grow: 60 }, { number: false, grow: 6 },
+    ]);
   });
 });
 

@@ -65,6 +65,11 @@ describe("LineWindow", () => {
     expect(line.main).toBe("mean");
   });
 
+  it("knows where its data begins", () => {
+    expect(new LineWindow(snapshot([null, null, 3])).firstKnown()).toBe(2);
+    expect(new LineWindow(snapshot([null])).firstKnown()).toBe(1);
+  });
+
   it("fills the same arrays again", () => {
     const line = new LineWindow(snapshot([1, 2]));
     const buffers: (number | null)[][] = [];

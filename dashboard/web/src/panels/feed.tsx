@@ -10,6 +10,7 @@ import { Empty, Trouble } from "../ui/notice";
 import { ShortList } from "../ui/short_list";
 import { append, type Row, rows } from "./rows";
 import { useShown } from "./shown";
+import { type Width, widths } from "./widths";
 
 interface Entry {
   id: string;
@@ -38,6 +39,7 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
   const [filtered, setFiltered] = useState<Row[] | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const away = useSignal(false);
+  const measured = useRef<{ of: number; widths: Width[] }>({ of: 0, widths: [] });
   const searching = search !== "" && !history;
 
   useEffect(() => {
@@ -71,15 +73,29 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
   if (searching && filtered === null) return <Empty title="Looking through the topic" />;
   if (kept.current.length === 0)
     return searching ? <Empty title="No record matches">New ones that do appear here.</Empty> : <Empty title="No records yet">They appear here as they arrive.</Empty>;
-  const first = kept.current[0];
-  const isNumber = (name: string): boolean => typeof field(first?.value ?? null, name) === "number";
+  // Measured when the first records are there and once more when there are many, not with each record: columns stand still.
+  const fields = panel.fields ?? [];
+  if (measured.current.of < 40 && kept.current.length > measured.current.of * 2)
+    measured.current = {
+      of: kept.current.length,
+      widths: widths(
+        fields.map((name) =>
+          kept.current.slice(-60).map((row) => {
+            const value = field(row.value, name);
+            return { text: value === null ? "" : oneLine(value, 80), number: typeof value === "number" };
+          }),
+        ),
+      ),
+    };
   return (
     <div class="feed">
-      {panel.fields?.length ? (
+      {fields.length ? (
         <div class="feed-head" aria-hidden="true">
           <span class="cell-time">time</span>
-          {panel.fields.map((name) => (
-            <span key={name} class={`feed-cell ${isNumber(name) ? "is-number" : ""}`}>{inert(name, 30)}</span>
+          {fields.map((name, at) => (
+            <span key={name} {...cell(measured.current.widths[at])}>
+              {inert(name, 30)}
+            </span>
           ))}
         </div>
       ) : null}
@@ -91,7 +107,7 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
         onTop={(top) => {
           away.value = !top;
         }}
-        render={(entry) => (entry.row ? <FeedRow row={entry.row} fields={panel.fields} /> : <span class="gap-row">{entry.gap}</span>)}
+        render={(entry) => (entry.row ? <FeedRow row={entry.row} fields={fields} widths={measured.current.widths} /> : <span class="gap-row">{entry.gap}</span>)}
       />
       <p class="panel-foot">
         {waiting > 0 && live ? <span>{plural(waiting, "newer record")}: scroll to the top. </span> : null}
@@ -101,19 +117,20 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
   );
 }
 
-function FeedRow({ row, fields }: { row: Row; fields: readonly string[] | null }) {
+function cell(width: Width | undefined) {
+  return width?.number ? { class: "feed-cell is-number" } : { class: "feed-cell", style: { flexGrow: width?.grow ?? 10 } };
+}
+
+function FeedRow({ row, fields, widths: of }: { row: Row; fields: readonly string[]; widths: readonly Width[] }) {
   return (
     <div class="feed-row">
       <time class="cell-time">{clock(row.time, true)}</time>
-      {fields?.length && !row.raw ? (
-        fields.map((name) => {
-          const value = field(row.value, name);
-          return (
-            <span key={name} class={`feed-cell ${typeof value === "number" ? "is-number" : ""}`}>
-              {oneLine(value, 160)}
-            </span>
-          );
-        })
+      {fields.length && !row.raw ? (
+        fields.map((name, at) => (
+          <span key={name} {...cell(of[at])}>
+            {oneLine(field(row.value, name), 160)}
+          </span>
+        ))
       ) : (
         <span class="feed-value">{valueLine(row.value, row.raw, 300)}</span>
       )}

@@ -86,7 +86,10 @@ export function LinePanel({ feed, live, search, range, onZoom }: Props) {
     const columns = held.fill(buffers.current);
     const shown = rangeNow.current;
     const end = held.time(Math.max(0, held.length - 1));
-    made.plot.draw(columns, shown?.start ?? end - (held.points - 1) * held.step, shown?.end ?? end);
+    // A young topic fills at least a quarter of the width, not a sliver at its end.
+    const young = Math.min(held.firstKnown(), held.length - 1 - held.points / 4);
+    const start = held.time(Math.max(held.length - held.points, Math.floor(young)));
+    made.plot.draw(columns, shown?.start ?? start, shown?.end ?? end);
     // The legend is read, not watched: twice a second is enough.
     const at = performance.now();
     if (cursor.peek() !== null || at - told.current >= 490) {

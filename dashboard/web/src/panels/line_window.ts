@@ -65,6 +65,13 @@ export class LineWindow {
     return null;
   }
 
+  /** The first point that has a value in any series; `length` without one. */
+  firstKnown(): number {
+    for (let index = 0; index < this.length; index += 1)
+      for (let series = 0; series < this.series.length; series += 1) if (this.at(this.main, series, index) !== null) return index;
+    return this.length;
+  }
+
   /** Replaces everything from the delta's start on. */
   write(data: LineData): void {
     const lengths = this.columns.map((name) => data[name]?.[0]?.length ?? 0);
