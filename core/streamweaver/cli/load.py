@@ -11,7 +11,7 @@ import click
 from streamweaver.cli.failure import redact_with
 from streamweaver.config import Findings, read
 from streamweaver.contracts import Broker, BrokerContext
-from streamweaver.errors import ConfigError, Finding
+from streamweaver.errors import Finding
 from streamweaver.graph.build import build
 from streamweaver.graph.plan import Plan
 from streamweaver.registry import Registry
@@ -32,16 +32,11 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Loaded:
     """Read and check a pipeline file; ConfigError with everything that is wrong with it, warnings included."""
     findings = Findings()
     tree = read(path, overrides, findings=findings)
-    try:
-        plan, warnings = build(tree, Registry())
-    except ConfigError as error:
-        raise ConfigError([*findings.items, *error.findings]) from None
-    if findings.failed:
-        raise ConfigError([*findings.items, *warnings])
+    plan, warnings = build(tree, Registry(), findings)
     if (ctx := click.get_current_context(silent=True)) is not None:
         redact_with(ctx, plan.redact)
     _started()
-    return Loaded(plan, sorted({*findings.items, *warnings}))
+    return Loaded(plan, sorted(set(warnings)))
 
 
 def _started() -> None:

@@ -1,5 +1,6 @@
-"""What the tests of a plugin need: contexts with a clock that can be set and state that can be looked at."""
+"""What the tests of a plugin need: a whole pipeline run inside a test, and contexts for calling a plugin by hand."""
 
 from streamweaver.testing.context import FakeClock, FakeContext, FakeState
+from streamweaver.testing.harness import Ran, run, run_async
 
-__all__ = ["FakeClock", "FakeContext", "FakeState"]
+__all__ = ["FakeClock", "FakeContext", "FakeState", "Ran", "run", "run_async"]
