@@ -22,6 +22,7 @@ from streamweaver.testing.conformance.suite import Behaviour, Hook, Suite, Verdi
 Test: TypeAlias = Callable[..., None]
 
 __all__ = [
+    "VALUES",
     "Behaviour",
     "Suite",
     "Test",

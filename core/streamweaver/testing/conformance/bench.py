@@ -240,7 +240,9 @@ async def _run(scope: Scope, stop: Stop) -> None:
 async def bench(
     suite: Suite, folder: Path, name: str = "bench", clock: Clock | None = None, **words: Any
 ) -> AsyncIterator[Bench]:
-    """Open a log for a stage with the plugin; `name` sets several benches in one folder apart."""
+    """Prepare the folder, and open a log for a stage with the plugin; `name` sets several logs in one folder apart."""
+    if suite.prepare is not None and not (folder / "streamweaver").exists():
+        await call(suite.prepare)
     plan = pipeline(suite, **words)
     broker: Broker = plan.broker.build()
     at = folder / "streamweaver" / name

@@ -16,10 +16,13 @@ def as_test(suite: Suite) -> Callable[..., None]:
     @pytest.mark.parametrize("behaviour", chosen, ids=[behaviour.name for behaviour in chosen])
     def test(behaviour: Behaviour, tmp_path: Path) -> None:
         """The plugin keeps the promise."""
+        wrong = ""
         try:
             check(suite, behaviour, tmp_path)
         except AssertionError as error:
             # The sentence says it; how the kit has found out is of no use to the plugin's author.
-            pytest.fail(str(error), pytrace=False)
+            wrong = str(error)
+        if wrong:
+            pytest.fail(wrong, pytrace=False)
 
     return test

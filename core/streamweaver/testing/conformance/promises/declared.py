@@ -9,9 +9,8 @@ from streamweaver.config import Findings, parse, structure
 from streamweaver.config.checks import option_info
 from streamweaver.config.instance import option_types
 from streamweaver.errors import ConfigError
-from streamweaver.plugin import API_VERSION, option_fields
+from streamweaver.plugin import option_fields
 from streamweaver.registry import RESERVED
-from streamweaver.runtime.plugin_life import call
 from streamweaver.testing.conformance.bench import STAGE, bench
 from streamweaver.testing.conformance.suite import Behaviours, Need, Suite, as_yaml
 
@@ -38,12 +37,6 @@ def says_what_it_does(suite: Suite, _folder: Path) -> None:
 
 
 @DECLARED.promise()
-def speaks_this_api(suite: Suite, _folder: Path) -> None:
-    """It was written for the version of the plugin API that is installed."""
-    assert suite.plugin.api == API_VERSION, f"got api={suite.plugin.api}, this release offers {API_VERSION}"
-
-
-@DECLARED.promise()
 def example_is_valid(suite: Suite, _folder: Path) -> None:
     """The example of the decorator names the plugin, and its options are accepted."""
     plugin = suite.plugin
@@ -65,16 +58,20 @@ def every_option_has_help(suite: Suite, _folder: Path) -> None:
 
 @DECLARED.promise(HAS_OPTIONS)
 def option_examples_are_valid(suite: Suite, _folder: Path) -> None:
-    """The example of each option is a value that the option takes."""
-    for name, field in option_fields(suite.plugin.options).items():
-        example = option_info(field).example
-        if example is None:
-            continue
-        findings = Findings()
-        tree = parse(as_yaml({**suite.options, name: example}), "example")
-        structure(tree, suite.plugin.options, findings=findings)
-        wrong = [str(item.message) for item in findings.items if item.message.startswith(name)]
-        assert not wrong, f"the example of {name}: {wrong[0]}"
+    """The example of each option is a value that the option takes, alone or beside the examples of the others."""
+    infos = {name: option_info(field) for name, field in option_fields(suite.plugin.options).items()}
+    examples = {name: info.example for name, info in infos.items() if info.example is not None}
+    for name, example in examples.items():
+        alone = _refusal(suite, name, {**suite.options, name: example})
+        if alone is not None and _refusal(suite, name, {**suite.options, **examples}) is not None:
+            raise AssertionError(f"the example of {alone}")
+
+
+def _refusal(suite: Suite, name: str, options: dict[str, Any]) -> str | None:
+    """Return what is wrong with one of the options, if anything is."""
+    findings = Findings()
+    structure(parse(as_yaml(options), "example"), suite.plugin.options, findings=findings)
+    return next((item.message for item in findings.items if item.message.startswith(name)), None)
 
 
 @DECLARED.promise(HAS_OPTIONS)
@@ -105,8 +102,6 @@ async def secrets_do_not_show(suite: Suite, folder: Path) -> None:
     plugin = suite.build()
     shown = [("repr", f"{plugin!r} {suite.chosen()!r}")]
     if suite.plugin.kind in ("producer", "transform", "sink"):
-        if suite.prepare is not None:
-            await call(suite.prepare)
         async with bench(suite, folder) as made:
             await made.feed([suite.record(0)])
             try:

@@ -25,6 +25,8 @@ class _Unwilling:
 @LIFE.promise(CLOSES)
 async def close_follows_a_failed_open(suite: Suite, _folder: Path) -> None:
     """`close` does no harm, and raises nothing, after an `open` that failed."""
+    if suite.prepare is not None:
+        await call(suite.prepare)
     plugin = suite.build()
     if hasattr(plugin, "open"):
         try:

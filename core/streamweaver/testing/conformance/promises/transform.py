@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamweaver.record import Record
-from streamweaver.testing.conformance.bench import Bench, bench
+from streamweaver.testing.conformance.bench import STAGE, Bench, bench
 from streamweaver.testing.conformance.clock import QuickClock
 from streamweaver.testing.conformance.probe import Probe
 from streamweaver.testing.conformance.promises.life import Leftovers, same_instance
@@ -161,42 +161,53 @@ async def overlapping_calls_do_not_mix(suite: Suite, folder: Path) -> None:
 # -- bad records ----------------------------------------------------------------------------------
 
 
-async def _beside(suite: Suite, folder: Path, bad: Any, name: str) -> None:
-    """Compare the results for the suite's records with and without a record in the middle, if that is refused."""
+async def _without(suite: Suite, folder: Path) -> tuple[list[Seen], int]:
+    """Return the results for the suite's records, and how many it refuses, with a gap in the middle."""
     middle = len(suite.records) // 2
-    values = [*suite.records[:middle], bad, *suite.records[middle:]]
+    async with bench(suite, folder, "without") as made:
+        async with made.running() as running:
+            await running.settled(await made.feed(copy.deepcopy(suite.records[:middle])))
+            made.fed += 1  # The others stand where they stand beside a bad record, with the same keys and times.
+            await made.feed(copy.deepcopy(suite.records[middle:]))
+            await running.settled(made.fed - 1)
+        return await _made(made), len(await made.dead_letters())
+
+
+async def _beside(suite: Suite, folder: Path, bad: Any, name: str, wanted: tuple[list[Seen], int]) -> None:
+    """Compare the results for the suite's records with a bad one in the middle to those without it."""
+    middle = len(suite.records) // 2
     async with bench(suite, folder, name) as made:
-        await made.process(copy.deepcopy(values))
+        await made.process(copy.deepcopy([*suite.records[:middle], bad, *suite.records[middle:]]))
         letters = await made.dead_letters()
         found = await _made(made)
-    others = [letter for letter in letters if letter.offset != middle]
-    assert not others, f"a good record beside {bad!r} was refused: {others[0].error}: {others[0].reason}"
-    if letters:
-        # The same places in the topic, and with them times and keys, that the good records have beside the bad one.
-        async with bench(suite, folder, f"{name}-without") as made:
-            async with made.running() as running:
-                await running.settled(await made.feed(copy.deepcopy(values[:middle])))
-                made.fed += 1
-                await made.feed(copy.deepcopy(values[middle + 1 :]))
-                await running.settled(made.fed - 1)
-            _same(found, await _made(made), f"beside {bad!r}, which it refuses")
+        step = made.plan.stages[STAGE].steps[0].name
+        stateless = not list(made.broker.state_items(f"{made.plan.group(STAGE)}.{step}", 0))
+    results, refused = wanted
+    assert len(letters) <= refused + 1, f"beside {bad!r} it refuses {len(letters) - refused - 1} good records as well"
+    if len(letters) > refused:
+        _same(found, results, f"beside {bad!r}, which it refuses")
+    elif stateless:
+        # What it makes of the odd one is its own affair.
+        lost = [seen for seen in results if results.count(seen) > found.count(seen)]
+        assert not lost, f"beside {bad!r} a result is missing: {_shown(lost)}"
 
 
 @TRANSFORM.promise(guards="at_least_once")
 async def a_hostile_record_costs_only_itself(suite: Suite, folder: Path) -> None:
     """Whatever stands in the topic (a tombstone, a number, an empty object) costs one dead letter at most."""
+    wanted = await _without(suite, folder)
     for number, hostile in enumerate(HOSTILE):
-        await _beside(suite, folder, hostile, f"hostile-{number}")
+        await _beside(suite, folder, hostile, f"hostile-{number}", wanted)
 
 
 @TRANSFORM.promise(BAD, guards="at_least_once")
 async def a_bad_record_is_refused(suite: Suite, folder: Path) -> None:
     """The value that its author calls bad becomes a dead letter, and changes nothing for the others."""
     async with bench(suite, folder, "alone") as made:
-        await made.process([suite.bad])
+        await made.process([copy.deepcopy(suite.bad)])
         letters = await made.dead_letters()
         assert len(letters) == 1, f"{suite.bad!r} was not refused"
-    await _beside(suite, folder, suite.bad, "beside")
+    await _beside(suite, folder, suite.bad, "beside", await _without(suite, folder))
 
 
 # -- state ----------------------------------------------------------------------------------------
@@ -261,12 +272,13 @@ async def _tick(made: Bench, values: Sequence[Any] = ()) -> None:
 @TRANSFORM.promise()
 async def opens_again_after_close(suite: Suite, folder: Path) -> None:
     """After `close` the same object can be opened once more, and works."""
-    plugin = suite.build()
+    same = same_instance(suite.build())
     async with bench(suite, folder) as made:
-        await made.process(suite.records, same_instance(plugin))
-        await made.process(suite.records, same_instance(plugin))
-        letters = await made.dead_letters()
-        assert not letters, f"after a second open: {letters[0].error}: {letters[0].reason}"
+        await made.process(copy.deepcopy(suite.records), same)
+        first = len(await made.dead_letters())
+        await made.process(copy.deepcopy(suite.records), same)
+        letters = (await made.dead_letters())[first:]
+        assert len(letters) <= first, f"after a second open: {letters[0].error}: {letters[0].reason}"
 
 
 @TRANSFORM.promise()
