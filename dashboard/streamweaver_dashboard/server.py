@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from streamweaver import Fatal
-from streamweaver.config.dashboard import DEFAULT_PORT, DashboardConfig
+from streamweaver.config.dashboard import DEFAULT_PORT, DashboardConfig, is_loopback
 from streamweaver_dashboard.gate import App, error_body
 from streamweaver_dashboard.wish import MAX_MESSAGE
 
@@ -45,7 +45,8 @@ class Guard:
     def enter(self, address: str) -> bool:
         """Note a connection; False when it is one too many."""
         self.by_address[address] += 1
-        return self.total <= self.most and self.by_address[address] <= self.most_of_address
+        # Through a proxy on this machine come all its clients, and they have one address.
+        return self.total <= self.most and (is_loopback(address) or self.by_address[address] <= self.most_of_address)
 
     def leave(self, address: str) -> None:
         """Note the end of a connection."""
