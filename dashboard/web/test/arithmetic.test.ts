@@ -118,6 +118,12 @@ describe("drawing", () => {
   it("breaks a trend's path where there was no value", () => {
     expect(sparkPath([0, null, 1, 2])).toBe("M0.0 34.0M133.3 18.0L200.0 2.0");
     expect(sparkPath([null, 3])).toBe("");
+    expect(sparkPath([0, 0])).toBe("M0.0 18.0L200.0 18.0");
+  });
+
+  it("shows a trend's noise as noise", () => {
+    const heights = [...sparkPath([500, 505, 500]).matchAll(/ ([\d.]+)/g)].map((match) => Number(match[1]));
+    expect(Math.max(...heights) - Math.min(...heights)).toBeLessThan(3);
   });
 
   it("makes only the rows in view", () => {

@@ -70,6 +70,15 @@ describe("LineWindow", () => {
     expect(new LineWindow(snapshot([null])).firstKnown()).toBe(1);
   });
 
+  it("has more patience with a series whose records are rare", () => {
+    const line = new LineWindow({
+      start: 0, step: 500, points: 100, series: [{ key: "often", y: "v" }, { key: "seldom", y: "v" }],
+      last: [Array.from({ length: 90 }, () => 1), Array.from({ length: 90 }, (_, index) => (index % 10 ? null : 1))],
+    });
+    expect(line.patience(0)).toBe(2000);
+    expect(line.patience(1)).toBe(20_000);
+  });
+
   it("fills the same arrays again", () => {
     const line = new LineWindow(snapshot([1, 2]));
     const buffers: (number | null)[][] = [];

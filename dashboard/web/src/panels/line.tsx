@@ -48,7 +48,7 @@ function chartSeries(lines: LineWindow, all: Entry[]): Pick<ChartOptions, "serie
   const bands: NonNullable<ChartOptions["bands"]> = [];
   for (const entry of all) {
     const first = series.length;
-    for (const column of lines.columns) series.push({ ...entry, edge: column === "min" || column === "max", width: entry.dash.length ? 1.25 : 1.75 });
+    for (const column of lines.columns) series.push({ ...entry, edge: column === "min" || column === "max", width: entry.dash.length ? 1.25 : 1.75, patience: () => lines.patience(entry.at) });
     const upper = lines.columns.indexOf("max");
     const lower = lines.columns.indexOf("min");
     if (upper >= 0 && lower >= 0) bands.push({ upper: first + upper, lower: first + lower, colour: entry.colour });

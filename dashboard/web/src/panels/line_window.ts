@@ -72,6 +72,24 @@ export class LineWindow {
     return this.length;
   }
 
+  /**
+   * The longest time (ms) between two records of a series that is no hole in its line: four times what is usual for
+   * it, so that a series with a record now and then is a line too.
+   */
+  patience(series: number): number {
+    let first = -1;
+    let last = -1;
+    let known = 0;
+    for (let index = 0; index < this.length; index += 1) {
+      if (this.at(this.main, series, index) === null) continue;
+      if (first < 0) first = index;
+      last = index;
+      known += 1;
+    }
+    const usual = known > 1 ? ((last - first) / (known - 1)) * this.step : this.step;
+    return Math.max(2000, 4 * usual, 3 * this.step);
+  }
+
   /** Replaces everything from the delta's start on. */
   write(data: LineData): void {
     const lengths = this.columns.map((name) => data[name]?.[0]?.length ?? 0);

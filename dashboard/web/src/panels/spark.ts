@@ -9,8 +9,12 @@ export const HEIGHT = 36;
 export function sparkPath(values: readonly (number | null)[]): string {
   const known = values.filter((value): value is number => value !== null);
   if (known.length < 2) return "";
-  const low = Math.min(...known);
-  const high = Math.max(...known);
+  const least = Math.min(...known);
+  const most = Math.max(...known);
+  // Noise of a few percent is drawn as such, not blown up to the whole height.
+  const room = Math.max(0, 0.2 * Math.max(Math.abs(least), Math.abs(most)) - (most - least)) / 2;
+  const low = least - room;
+  const high = most + room;
   let path = "";
   let pen = false;
   values.forEach((value, index) => {

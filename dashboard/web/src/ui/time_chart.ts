@@ -17,6 +17,8 @@ export interface ChartSeries {
   /** Only the edge of a band: no line of its own. */
   edge?: boolean;
   shown?: boolean;
+  /** The longest time (ms) without a value that the line goes straight over. */
+  patience?: () => number;
 }
 
 export interface ChartOptions {
@@ -130,6 +132,7 @@ export class TimeChart {
           width: series.edge ? 0 : (series.width ?? 1.5),
           dash: [...series.dash],
           spanGaps: false,
+          ...(series.patience ? { gaps: bridged(series.patience) } : {}),
           points: { show: false },
         })),
       ],
@@ -206,6 +209,15 @@ export class TimeChart {
       ctx.restore();
     });
   }
+}
+
+/** Only holes that are longer than the patience. */
+function bridged(patience: () => number): uPlot.Series.GapsRefiner {
+  return (plot, _series, _from, _to, holes) => {
+    if (holes.length === 0) return holes;
+    const longest = Math.abs(plot.valToPos(patience(), "x", true) - plot.valToPos(0, "x", true));
+    return holes.filter(([left, right]) => right - left > longest);
+  };
 }
 
 const OUTLINES = new Map<Shape, Path2D>();
