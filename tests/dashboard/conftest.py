@@ -249,3 +249,8 @@ def serve():
 @pytest.fixture(scope="session")
 def plan_of():
     return make_plan
+
+
+@pytest.fixture(scope="session")
+def pipeline_text():
+    return PIPELINE

@@ -44,7 +44,8 @@ class Line:
         self.span_ms = round(panel.span_seconds * 1000)
         rows = panel.top * len(panel.y) * len(COLUMNS[panel.show])
         self._step = max(tick_ms, -(-self.span_ms // max(10, min(POINTS, MAX_NUMBERS // rows))))
-        self._points = max(1, -(-self.span_ms // self._step))
+        # A past that begins or ends within a step shows a part of that step as well.
+        self._points = max(1, -(-self.span_ms // self._step)) + (0 if until is None else 1)
         self._until = until
         self._top = panel.top
         self._y = panel.y
