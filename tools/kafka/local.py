@@ -107,6 +107,8 @@ class LocalKafka:
     @property
     def pid(self) -> int | None:
         """The broker's process id, if it runs."""
+        if self._process is not None:
+            return self._process.pid if self._process.poll() is None else None
         try:
             pid = int(self._pid_file.read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -180,14 +182,10 @@ class LocalKafka:
     def _gone(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.pid is not None:
-            if self._process is not None:
-                self._process.poll()
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
+        self._process = None
         return True
 
 

@@ -208,17 +208,23 @@ async def _end(client: Any, leave: bool) -> None:
     client._closed = True  # noqa: SLF001
     inner = getattr(client, "client", None) or client._client  # noqa: SLF001
     sender = getattr(getattr(client, "_sender", None), "sender_task", None)
-    parts = [sender, *_tasks_of(client)]
-    for task in parts:
-        if task is not None and not task.done():
-            task.cancel()
+    tasks = {task for task in (sender, *_tasks_of(client)) if task is not None and not task.done()}
+    for task in tasks:
+        task.cancel()
     with contextlib.suppress(*FAILURES, asyncio.CancelledError):
         async with asyncio.timeout(STOP_SECONDS):
             await inner.close()
-    # Looked at, so that nobody is told of an exception that was never retrieved.
-    for task in parts:
-        if task is not None and task.done() and not task.cancelled():
-            task.exception()
+    # A cancelled task first waits for its own; cancelled again it gives those up as well.
+    for _ in range(5):
+        if not tasks:
+            break
+        done, tasks = await asyncio.wait(tasks, timeout=0.2)
+        for task in tasks:
+            task.cancel()
+        # Looked at, so that nobody is told of an exception that was never retrieved.
+        for task in done:
+            if not task.cancelled():
+                task.exception()
 
 
 def _tasks_of(consumer: Any) -> list["asyncio.Task[Any] | None"]:

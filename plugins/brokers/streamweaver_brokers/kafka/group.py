@@ -218,6 +218,9 @@ class Membership:
                 if lane.inbox.is_empty(part)
             }
             try:
+                for topic in self._topics:
+                    # One that is deleted only leaves us without partitions.
+                    await self.session.cluster.partitions(topic)
                 ends = await self.session.cluster.ends(list(waiting))
             except StorageError:
                 continue

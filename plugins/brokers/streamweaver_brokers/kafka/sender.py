@@ -188,7 +188,12 @@ class Shared:
         try:
             async with self._turn:
                 sender = await self._ready()
-                return await work(sender)
+                try:
+                    return await work(sender)
+                finally:
+                    if sender.broken:
+                        # Now, or it goes on trying to deliver what its user is told has failed.
+                        await self._retire(sender)
         except FAILURES as error:
             raise mapped(error, doing) from error
         finally:
@@ -198,15 +203,19 @@ class Shared:
 
     async def _ready(self) -> Sender:
         async with self._starting:
-            old = self._sender
-            if old is not None and (old.broken or old.is_worn):
-                self._sender = None
-                await old.close()
+            if self._sender is not None and self._sender.is_worn:
+                await self._retire(self._sender)
             if self._sender is None:
                 sender = self._make()
                 await sender.start()
                 self._sender = sender
             return self._sender
+
+    async def _retire(self, sender: Sender) -> None:
+        """Have the next one begin with a new sender."""
+        if self._sender is sender:
+            self._sender = None
+            await sender.close()
 
     async def close(self) -> None:
         """Let what has begun come to its end, then stop."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from kafka_server import kafka_address  # noqa: F401 - a fixture
 
+from kafka_server import kafka_address  # noqa: F401 - a fixture
 from streamweaver import BrokerContext
 from streamweaver_brokers.kafka import Kafka
 

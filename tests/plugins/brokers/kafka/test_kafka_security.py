@@ -7,14 +7,14 @@ from typing import Any
 
 import attrs
 import pytest
-from kafka_server import load_tool, local_kafka
 
+from kafka_server import load_tool, local_kafka
 from streamweaver import BrokerContext, BrokerError
 from streamweaver.testing.broker import all_of, append, lane_of, rows, topic
 from streamweaver_brokers.kafka import Kafka
 from streamweaver_brokers.kafka.client import SETTINGS, check_settings
 
-PASSWORD = "alice's secret"  # noqa: S105
+PASSWORD = "alice's secret"
 
 
 @attrs.frozen

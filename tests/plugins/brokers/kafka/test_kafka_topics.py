@@ -49,7 +49,7 @@ async def test_a_bound_that_is_not_declared_may_be_anything(launch) -> None:
 
 
 async def test_topics_are_altered_when_asked(launch) -> None:
-    """With `alter_topics` settings change and partitions are added; settings of others stay; fewer partitions do not."""
+    """With `alter_topics` settings change and partitions are added; others stay; fewer partitions do not."""
     broker = await launch()
     name = fresh("topic")
     await broker.create([TopicSpec(name=name, **DECLARED)])
@@ -76,7 +76,7 @@ async def test_a_tool_creates_nothing(launch) -> None:
 async def test_the_cluster_says_what_is_wrong_with_a_topic(launch) -> None:
     """A setting that Kafka does not know, and more replicas than brokers, are errors in its own words."""
     broker = await launch()
-    with pytest.raises(BrokerError, match="no.such.setting"):
+    with pytest.raises(BrokerError, match=r"no\.such\.setting"):
         await broker.create([TopicSpec(name=fresh("topic"), settings={"no.such.setting": "1"})])
     with pytest.raises(BrokerError, match="replica"):
         await broker.create([TopicSpec(name=fresh("topic"), replication=3)])
@@ -90,7 +90,7 @@ async def test_the_record_limit_follows_the_topics(launch) -> None:
     await broker.create([TopicSpec(name=name, settings={"max.message.bytes": "10000"})])
     assert 9_000 < broker.max_record_bytes < 10_000
     await append(broker, name, 0, rows([b"x" * broker.max_record_bytes]))
-    with pytest.raises(BrokerError, match="max.message.bytes"):
+    with pytest.raises(BrokerError, match=r"max\.message\.bytes"):
         await append(broker, name, 0, rows([b"x" * 10_001]))
     # An idempotent producer is stuck after a refusal; it was replaced.
     await append(broker, name, 0, rows([b"after"]))
