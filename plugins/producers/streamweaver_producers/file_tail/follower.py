@@ -111,6 +111,10 @@ class Follower:
                 continue
             known = by_inode.get(inode)
             if known is None:
+                newest = self._newest(path)
+                if newest is not None and newest.left_path:
+                    # Its name was free when it was last looked at; files may have had it and gone since.
+                    self._adopt_between(path, now, after_ns=_written_ns(newest))
                 self._adopt(path, now)
             else:
                 known.seen_ms, known.place = now, path
@@ -303,7 +307,7 @@ class Follower:
             if inode not in known and place.startswith(path) and ROTATED.fullmatch(place[len(path) :])
         ]
         before_ns = 1 << 63 if before is None else _written_ns(before)
-        between = [(modified, place) for modified, place in between if after_ns < modified <= before_ns]
+        between = [(modified, place) for modified, place in between if after_ns <= modified <= before_ns]
         return [self._adopt(place, now, publish=path, before=before) for _, place in sorted(between)] != []
 
     # -- changes ------------------------------------------------------------------------------------
