@@ -224,7 +224,7 @@ async def serving(plan: Plan, broker: Any, *, alone: bool = False) -> AsyncItera
 
 @pytest.fixture
 def dashboard(tmp_path: Path):
-    """Return a way to run a dashboard: `async with dashboard(...) as running`."""
+    """A way to run a dashboard, as an asynchronous context manager."""
 
     @contextlib.asynccontextmanager
     async def running(*overrides: str, text: str = PIPELINE) -> AsyncIterator[Running]:

@@ -63,8 +63,21 @@ async def test_what_there_is_not_is_404_with_a_code(dashboard, path, code):
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=9999", "offset=5", "partition=7", "partition=0&offset=99", "where=[1]", "where=nonsense"]
-    + ["time=soon", "from=middle", "next=abc", "next=9:1", "text=" + "x" * 300, 'where={"a":{"b":1}}'],
+    [
+        "limit=0",
+        "limit=9999",
+        "offset=5",
+        "partition=7",
+        "partition=0&offset=99",
+        "where=[1]",
+        "where=nonsense",
+        "time=soon",
+        "from=middle",
+        "next=abc",
+        "next=9:1",
+        "text=" + "x" * 300,
+        'where={"a":{"b":1}}',
+    ],
 )
 async def test_a_wrong_question_is_400_and_says_why(dashboard, query):
     """Whatever is wrong with a query is said, with what was expected."""
@@ -243,8 +256,11 @@ async def test_dead_letters_are_discarded_by_what_they_are(dashboard):
         {"ids": ["x"]},
         {"ids": ["0:1"], "where": {"stage": "a"}},
         {"ids": ["0:1"], "edit": {"0:2": {"value": 1}}},
-    ]
-    + [{"ids": ["0:1"], "typo": 1}, {"where": {"stag": "a"}}, [], "text"],
+        {"ids": ["0:1"], "typo": 1},
+        {"where": {"stag": "a"}},
+        [],
+        "text",
+    ],
 )
 async def test_what_is_not_clearly_meant_is_not_done(dashboard, body):
     """Nothing is replayed for a request that leaves open which letters are meant."""

@@ -66,24 +66,23 @@ async def test_what_is_written_comes_in_numbered_deltas(dashboard):
 
 async def test_a_client_that_comes_again_goes_on_where_it_was(dashboard):
     """With epoch and seq a client gets the missing deltas alone; nothing twice, no hole."""
-    async with dashboard() as running:
-        async with running.live() as other, running.live() as viewer:
-            await other.watch("feed")
-            await viewer.watch("feed")
-            have = (await viewer.part("feed"))["seq"]
-            await running.append("orders", [order("A", 1)])
-            await other.part("feed", lambda part: not part["snapshot"])
-            await viewer.connection.close()
-            await running.append("orders", [order("A", 2)])
-            await other.part("feed", lambda part: not part["snapshot"])
-            async with running.live() as again:
-                await again.say(type="watch", panels={"feed": have}, epoch=again.hello["epoch"])
-                got = []
-                while len(got) < 2:
-                    part = await again.part("feed")
-                    assert not part["snapshot"]
-                    got += [value["price"] for value in part["data"]["records"]["value"]]
-                assert got == [1, 2]
+    async with dashboard() as running, running.live() as other, running.live() as viewer:
+        await other.watch("feed")
+        await viewer.watch("feed")
+        have = (await viewer.part("feed"))["seq"]
+        await running.append("orders", [order("A", 1)])
+        await other.part("feed", lambda part: not part["snapshot"])
+        await viewer.connection.close()
+        await running.append("orders", [order("A", 2)])
+        await other.part("feed", lambda part: not part["snapshot"])
+        async with running.live() as again:
+            await again.say(type="watch", panels={"feed": have}, epoch=again.hello["epoch"])
+            got = []
+            while len(got) < 2:
+                part = await again.part("feed")
+                assert not part["snapshot"]
+                got += [value["price"] for value in part["data"]["records"]["value"]]
+            assert got == [1, 2]
 
 
 async def test_a_client_of_an_earlier_start_gets_a_snapshot(dashboard):
