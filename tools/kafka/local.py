@@ -118,7 +118,15 @@ class LocalKafka:
         return pid if str(self.data).encode() in command else None
 
     def start(self) -> None:
-        """Start the broker, or find it running; returns when it answers."""
+        """Start the broker, or find it running; returns when it answers.
+
+        A folder that holds a broker already keeps the settings that it was made with, the port included.
+        """
+        kept = self.data / "server.properties"
+        if kept.exists():
+            lines = kept.read_text().splitlines()
+            self.address = next(line for line in lines if line.startswith("advertised.listeners")).rpartition("/")[2]
+            self.port = int(self.address.rpartition(":")[2])
         if self.pid is None:
             self._launch()
         deadline = time.monotonic() + START_SECONDS
