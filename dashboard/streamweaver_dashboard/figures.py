@@ -33,6 +33,8 @@ class Figures:
     """The newest figures of each worker, and what is told of all of them."""
 
     workers: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    newest: int | None = None
+    """Time of the newest figures, also of a worker that is forgotten."""
 
     def take(self, worker: str, published: Mapping[str, Any]) -> None:
         """Take what a worker has published; adds its rates of errors since what it published before."""
@@ -45,6 +47,7 @@ class Figures:
                 rise = stage.get(count, 0) - old.get(count, 0) if old else 0
                 # Fewer than before: the worker has started anew.
                 stage[rate] = round(max(0, rise) / seconds, 3) if seconds > 0 else 0.0
+        self.newest = max(self.newest or 0, published["time"])
         self.workers[worker] = {"time": published["time"], "stages": stages}
 
     def merged(self, stages: Mapping[str, str], now: int) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class Figures:
         for worker in [name for name, held in self.workers.items() if now - held["time"] > FORGET_MS]:
             del self.workers[worker]
         fresh = [held for held in self.workers.values() if now - held["time"] <= STALE_MS]
-        newest = max((held["time"] for held in self.workers.values()), default=None)
+        newest = self.newest
         return {
             "time": now if newest is None else newest,
             "workers": len(fresh),

@@ -232,7 +232,8 @@ async def test_a_request_that_does_not_come_is_cut_off(dashboard, monkeypatch):
         for half in (
             b"GET / HTTP/1.1\r\nHost: 127",
             (
-                b"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1\r\nX-StreamWeaver: 1\r\nContent-Type: application/json\r\n"
+                b"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1\r\nX-StreamWeaver: 1\r\n"
+                b"Content-Type: application/json\r\n"
                 b"Content-Length: 100\r\n\r\n{"
             ),
             b"",

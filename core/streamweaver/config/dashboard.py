@@ -136,11 +136,6 @@ def _both_or_neither(config: "DashboardConfig", _attribute: Any, key: Path | Non
         raise ValueError("tls_certificate and tls_key belong together: set both or neither")
 
 
-def _web_address(_config: Any, _attribute: Any, url: str | None) -> None:
-    if url is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-        raise ValueError("expected an address that begins with https:// or http://")
-
-
 @attrs.frozen
 class DashboardConfig:
     """How the dashboard is served; panels and alerts stand beside these."""
@@ -188,7 +183,7 @@ class DashboardConfig:
         secret=True,
         help="address that is told of alerts, as JSON by POST",
         example="https://hooks.example.com/x",
-        validator=_web_address,
+        pattern=r"https?://[^\s/]+(/\S*)?",
     )
 
 
