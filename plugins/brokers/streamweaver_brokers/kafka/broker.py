@@ -105,6 +105,13 @@ class Kafka:
         ge=5,
         example="60s",
     )
+    pause_seconds: Seconds = option(
+        default=Seconds(0.02),
+        help="least time between two transactions of a lane: longer is cheaper, and adds as much to the latency",
+        ge=0,
+        le=5,
+        example="100ms",
+    )
     settings: dict[str, Any] = option(
         factory=dict,
         help=f"more of the client's settings: {', '.join(SETTINGS)}",
@@ -147,6 +154,7 @@ class Kafka:
             instance=None if self.instance is None else f"{self.instance}.{context.worker}",
             session_seconds=self.session_seconds,
             transaction_seconds=self.transaction_seconds,
+            pause_seconds=self.pause_seconds,
             max_record_bytes=self.max_record_bytes,
             batch_bytes=self.max_batch_bytes,
             unique=f"{os.getpid()}.{uuid.uuid4().hex[:12]}",

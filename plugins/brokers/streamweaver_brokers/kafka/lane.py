@@ -112,6 +112,7 @@ class Lane:
         self.idle.set()
         self._member = member
         self._committed = committed
+        self._rested_at = 0.0
         self._lost: str | None = None
 
     @property
@@ -139,9 +140,12 @@ class Lane:
 
     async def poll(self, *, max_records: int = 5_000, timeout: float | None = None) -> list[Fetched]:
         """Return what waits, or wait for it."""
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        # A lane that is never out of work must let others have a turn.
-        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        # A lane that is never out of work must let others have a turn; and a transaction costs the same for one record
+        # and for thousands, so that a few more may come in first.
+        rest = self._rested_at - loop.time()
+        await asyncio.sleep(max(0.0, rest if timeout is None else min(rest, timeout)))
         while True:
             self.check()
             if found := self.inbox.take(max_records):
@@ -214,6 +218,7 @@ class Lane:
             raise
         finally:
             self.idle.set()
+        self._rested_at = asyncio.get_running_loop().time() + self._member.session.pause_seconds
         self._committed.update(unit.marks)
         self._member.note(unit.marks)
         for part, found in changes.items():

@@ -29,6 +29,7 @@ class Session:
         instance: str | None,
         session_seconds: float,
         transaction_seconds: float,
+        pause_seconds: float,
         max_record_bytes: int,
         batch_bytes: int,
         unique: str,
@@ -43,6 +44,7 @@ class Session:
         self.heartbeat_seconds = session_seconds / 6
         self.fenced_seconds = 2.5 * self.heartbeat_seconds
         self.transaction_seconds = transaction_seconds
+        self.pause_seconds = pause_seconds if self.transactional else 0.0
         self.max_record_bytes = max_record_bytes
         self.step = clients.step_seconds
         self.restoring = asyncio.Semaphore(RESTORES)

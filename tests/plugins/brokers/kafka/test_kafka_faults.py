@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
-from kafka_server import local_kafka
+from kafka_server import load_tool, local_kafka
 from streamweaver import (
     Broker,
     BrokerContext,
@@ -341,52 +341,158 @@ async def on(kafka: Any, tmp_path: Path, **options: Any) -> AsyncIterator[Broker
         await broker.close()
 
 
-@pytest.mark.timeout(180)
-async def test_work_goes_on_after_the_broker_was_killed(own_kafka: Any, tmp_path: Path) -> None:
-    """A broker killed in the middle of commits: work goes on by itself when it is back; each record comes out once."""
-    async with on(own_kafka, tmp_path) as broker:
-        name, target, other, group = await topic(broker), await topic(broker), await topic(broker), fresh("group")
-        count = 2_000
-        member = await broker.join(group, [name])
-        done = asyncio.Event()
-        settled = 0
+class Copying:
+    """A group that copies numbers from one topic to another, twenty to a unit, whatever happens to its lanes."""
 
-        async def work(lane: Lane) -> None:
-            nonlocal settled
+    def __init__(self, broker: Broker, count: int) -> None:
+        self.settled = -1
+        self.target = ""
+        self._broker = broker
+        self._count = count
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Fill the source and begin."""
+        source = await topic(self._broker)
+        self.target = await topic(self._broker)
+        await append(self._broker, source, 0, rows([b"%d" % number for number in range(self._count)]))
+        self._member = await self._broker.join(fresh("group"), [source])
+        self._task = asyncio.create_task(self._take())
+
+    async def _take(self) -> None:
+        async for lane in self._member.lanes():
             try:
-                while not done.is_set():
-                    for fetched in await lane.poll(max_records=20, timeout=0.2):
+                while True:
+                    for fetched in await lane.poll(max_records=20):
                         unit = lane.begin()
-                        unit.append(target, 0, rows(fetched.values))
-                        unit.mark(name, 0, fetched.next_offset)
+                        unit.append(self.target, 0, rows(fetched.values))
+                        unit.mark(fetched.topic, 0, fetched.next_offset)
                         await unit.commit()
-                        settled = max(settled, int(fetched.values[-1] or 0) if fetched.values else 0)
+                        if fetched.values:
+                            self.settled = int(fetched.values[-1] or 0)
             except LaneLostError:
                 pass
             finally:
                 await lane.release()
 
-        async def take() -> None:
-            async for lane in member.lanes():
-                await work(lane)
-
-        await append(broker, name, 0, rows([b"%d" % number for number in range(count)]))
-        taking = asyncio.create_task(take())
-        async with asyncio.timeout(PATIENCE):
-            while settled < 200:
+    async def until(self, number: int, seconds: float) -> None:
+        """Wait until this number is copied."""
+        assert self._task is not None
+        async with asyncio.timeout(seconds):
+            while self.settled < number:
+                assert not self._task.done(), self._task
                 await asyncio.sleep(0.01)
+
+    async def end(self) -> list[bytes | None]:
+        """Stop, and return what was copied."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._member.leave()
+        return [value for _, value, _, _ in await all_of(self._broker, self.target, 0, self._count)]
+
+
+@pytest.mark.timeout(180)
+async def test_work_goes_on_after_the_broker_was_killed(own_kafka: Any, tmp_path: Path) -> None:
+    """A broker killed in the middle of commits: work goes on by itself when it is back; each record comes out once."""
+    async with on(own_kafka, tmp_path) as broker:
+        other = await topic(broker)
+        copying = Copying(broker, 2_000)
+        await copying.start()
+        await copying.until(200, PATIENCE)
         await asyncio.to_thread(own_kafka.kill)
         with pytest.raises(StorageError):
             await append(broker, other, 0, rows([b"nobody there"]))
         await asyncio.to_thread(own_kafka.start)
-        async with asyncio.timeout(100):
-            while settled < count - 1 and not taking.done():
-                await asyncio.sleep(0.05)
-        done.set()
-        await asyncio.wait({taking}, timeout=1)
-        found = [value for _, value, _, _ in await all_of(broker, target, 0, count)]
-        assert found == [b"%d" % number for number in range(count)]
+        await copying.until(1_999, 100)
+        assert await copying.end() == [b"%d" % number for number in range(2_000)]
         await append(broker, other, 0, rows([b"there again"]))
-        taking.cancel()
-        await asyncio.wait({taking})
-        await member.leave()
+
+
+class Proxy:
+    """A line to a broker that can be cut, or go silent."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: set[asyncio.StreamWriter] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def start(self, port: int) -> None:
+        """Listen."""
+        self.port = port
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+
+    async def stop(self) -> None:
+        """Refuse connections, and cut those there are."""
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    def silence(self) -> None:
+        """Let nothing through, and tell nobody."""
+        self._flows.clear()
+
+    def resume(self) -> None:
+        """Let everything through again."""
+        self._flows.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, other_writer}
+        self._open |= ends
+        try:
+            await asyncio.gather(self._copy(reader, other_writer), self._copy(other_reader, writer))
+        finally:
+            self._open -= ends
+            for end in ends:
+                end.transport.abort()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("how", ["cut", "silence"])
+async def test_work_goes_on_after_the_network_was_away(tmp_path: Path, how: str) -> None:
+    """Connections that break, and ones that no longer answer, in the middle of commits; each record comes out once."""
+    tool = load_tool()
+    port, proxy_port = tool.free_port(), tool.free_port()
+    kafka = local_kafka(
+        tmp_path / "kafka", port=port, settings={"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy_port}"}
+    )
+    proxy = Proxy(port)
+    await asyncio.to_thread(kafka.start)
+    try:
+        await proxy.start(proxy_port)
+        kafka.address = f"127.0.0.1:{proxy_port}"
+        async with on(kafka, tmp_path) as broker:
+            copying = Copying(broker, 1_500)
+            await copying.start()
+            for turn in range(2 if how == "cut" else 1):
+                await copying.until(500 * (turn + 1), 60)
+                if how == "cut":
+                    await proxy.stop()
+                    await asyncio.sleep(3)
+                    await proxy.start(proxy_port)
+                else:
+                    proxy.silence()
+                    await asyncio.sleep(8)
+                    proxy.resume()
+            await copying.until(1_499, 60)
+            assert await copying.end() == [b"%d" % number for number in range(1_500)]
+    finally:
+        await proxy.stop()
+        await asyncio.to_thread(kafka.stop)

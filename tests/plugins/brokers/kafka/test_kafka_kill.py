@@ -14,7 +14,9 @@ LONG_SECONDS = float(os.environ.get("STREAMWEAVER_SOAK_SECONDS", "300"))
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize(
+    "static", [pytest.param(False, id="dynamic"), pytest.param(True, id="static", marks=pytest.mark.soak)]
+)
 async def test_exactly_once_survives_kills(kafka_address: str, tmp_path: Path, static: bool) -> None:
     """Ten kills -9 of three workers and one that is frozen: each line once, in order, right average and state."""
     print(f"seed {SEED}")
