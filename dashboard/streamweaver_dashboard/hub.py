@@ -27,6 +27,8 @@ IDLE_MS = 30_000
 """How long a panel that nobody looks at is kept up, for a page that is loaded again."""
 SECOND_MS = 1_000
 FIGURES_BACK_MS = 10_000
+FIGURES_KEPT_MS = 500
+"""So that asking for health over and over costs little."""
 
 Log = Callable[..., None]
 Announce = Callable[[list[dict[str, Any]]], Awaitable[None]]
@@ -72,6 +74,7 @@ class Hub:
         self._metrics: tuple[int, bytes] = (0, b"null")
         self._alerts: tuple[int, bytes] = (-1, b"null")
         self._second = 0
+        self._figures_read = 0
         self._ends: dict[str, tuple[int, int]] = {}
 
     # -- clients ----------------------------------------------------------------------------------
@@ -318,8 +321,10 @@ class Hub:
             _FiguresListener(self.figures).heard(seen, 0)
 
     async def current_figures(self) -> dict[str, Any]:
-        """Return the stages' figures as of now, also when nobody follows them."""
-        if self._figures_tap is None:
+        """Return the stages' figures as of now (or half a second ago), also when nobody follows them."""
+        now = self._clock()
+        if self._figures_tap is None and not 0 <= now - self._figures_read < FIGURES_KEPT_MS:
+            self._figures_read = now
             self.figures = Figures()
             try:
                 await self._read_figures()

@@ -1,10 +1,15 @@
 """Who is let in, over real sockets; and what is never told."""
 
 import asyncio
+import http.client
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamweaver.config.dashboard import DashboardConfig
@@ -282,3 +287,40 @@ def test_connections_are_counted_by_address_unless_it_is_a_proxy_s():
     for _ in range(3):
         guard.leave("192.0.2.1")
     assert guard.enter("192.0.2.1")
+
+
+# -- TLS ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+async def test_with_a_certificate_everything_is_encrypted(dashboard, tmp_path):
+    """HTTPS and wss work with the options' certificate, and the cookie is for encrypted connections only."""
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    options = (f"dashboard.tls_certificate={certificate}", f"dashboard.tls_key={key}", *TOKENS)
+    async with dashboard(*options) as running:
+
+        def log_in_encrypted():
+            connection = http.client.HTTPSConnection("127.0.0.1", running.port, context=trusting, timeout=20)
+            headers = {"X-StreamWeaver": "1", "Content-Type": "application/json"}
+            connection.request("POST", "/api/session", json.dumps({"token": "admin-token-1"}), headers)
+            response = connection.getresponse()
+            response.read()
+            connection.close()
+            return response.status, response.getheader("set-cookie")
+
+        status, set_cookie = await asyncio.to_thread(log_in_encrypted)
+        assert status == 200
+        assert "secure" in set_cookie.lower()
+        session = {"Cookie": set_cookie.partition(";")[0]}
+        url = f"wss://127.0.0.1:{running.port}/live"
+        async with connect(url, ssl=trusting, additional_headers=session, compression=None) as connection:
+            assert json.loads(await connection.recv())["type"] == "hello"

@@ -274,8 +274,9 @@ async def test_what_is_not_clearly_meant_is_not_done(dashboard, body):
 # -- health ---------------------------------------------------------------------------------------
 
 
-async def test_health_follows_the_stages(dashboard):
+async def test_health_follows_the_stages(dashboard, monkeypatch):
     """Starting until every stage was heard of, ok then, failing with the reason when one is stuck."""
+    monkeypatch.setattr("streamweaver_dashboard.hub.FIGURES_KEPT_MS", 0)
     summary = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}
     well = {"health": "ok", "activity": "waiting for input", "processing_ms": summary, "latency_ms": summary}
     async with dashboard() as running:
