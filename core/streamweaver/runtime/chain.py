@@ -12,8 +12,8 @@ import attrs
 from streamweaver.errors import BadRecord, Fatal, Retriable
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.context import StepContext
-from streamweaver.runtime.plugin_life import call
-from streamweaver.runtime.step import Limits, Step
+from streamweaver.runtime.plugin_life import call, stray
+from streamweaver.runtime.step import Limits, Result, Step
 
 T = TypeVar("T")
 
@@ -177,17 +177,7 @@ class Chain(Generic[T]):
             if not records:
                 return outcome
             part = batch if records is batch.records else attrs.evolve(batch, records=records)
-            try:
-                result = await step.run(part, context)
-            except Fatal:
-                raise
-            except SystemExit as error:
-                raise Fatal(f"step {step.name} called sys.exit({error.code})") from error
-            except Exception as error:
-                blamed = None
-                if exact and isinstance(error, BadRecord) and 0 <= error.index < len(records):
-                    blamed = records[error.index].origin
-                raise _StepFailedError(step.name, error, blamed=blamed) from error
+            result = await self._run_step(step, part, context, exact=exact)
             if result.failed:
                 if not separable or context.state.touched:
                     _, failure, tries = result.failed[0]
@@ -210,6 +200,23 @@ class Chain(Generic[T]):
                 records = records[: bad.index] + records[bad.index + 1 :]
         outcome.outputs = len(records)
         return outcome
+
+    @staticmethod
+    async def _run_step(step: Step, batch: Batch, context: StepContext, *, exact: bool) -> Result:
+        """Run one step; `exact` says that a record's origin is the input record that the step may blame."""
+        try:
+            return await step.run(batch, context)
+        except Fatal:
+            raise
+        except SystemExit as error:
+            raise Fatal(f"step {step.name} called sys.exit({error.code})") from error
+        except asyncio.CancelledError as error:
+            raise _StepFailedError(step.name, stray(error)) from error
+        except Exception as error:
+            blamed = None
+            if exact and isinstance(error, BadRecord) and 0 <= error.index < len(batch.records):
+                blamed = batch.records[error.index].origin
+            raise _StepFailedError(step.name, error, blamed=blamed) from error
 
     async def _one_by_one(
         self, given: Input, contexts: list[StepContext], tries: int, blamed: Container[int]

@@ -1,5 +1,6 @@
-"""Opening and closing the plugins of a stage."""
+"""Calling plugins: opening and closing those of a stage, and telling their cancellations from the engine's."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,10 +10,25 @@ from streamweaver.errors import Fatal, StreamWeaverError
 from streamweaver.runtime.context import Log
 
 
+def stray(error: asyncio.CancelledError) -> RuntimeError:
+    """Return what to raise for a cancellation that came out of a plugin; one that the task was asked for goes on.
+
+    A plugin lets one out when it awaits something of its own that was cancelled. As it stands it would end the
+    engine's task as if the stage had been stopped.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+    return RuntimeError("cancelled from inside: the plugin awaited something that was cancelled")
+
+
 async def call(function: Any, *arguments: Any) -> Any:
     """Call a plugin's method, plain or `async`."""
-    result = function(*arguments)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        result = function(*arguments)
+        return await result if inspect.isawaitable(result) else result
+    except asyncio.CancelledError as error:
+        raise stray(error) from error
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from streamweaver.errors import Fatal, Retriable
 from streamweaver.record import Batch, Record
 from streamweaver.retry import Backoff
 from streamweaver.runtime.context import StepContext
+from streamweaver.runtime.plugin_life import stray
 
 
 @attrs.define
@@ -188,6 +189,9 @@ class AsyncRecordStep:
             except SystemExit as error:
                 # Out of a task it would end the whole event loop.
                 raise Fatal(f"step {self.name} called sys.exit({error.code})") from error
+            except asyncio.CancelledError as error:
+                # In a task of its own it would pass for a record that was dropped on purpose.
+                return None, stray(error), tries
             except (Retriable, TimeoutError) as error:
                 if tries >= self.limits.attempts:
                     return None, named(error, self.limits.timeout_seconds), tries

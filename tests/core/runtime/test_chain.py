@@ -1,5 +1,6 @@
 """A stage's steps over a batch: whatever fails, the result is that of one record after the other."""
 
+import asyncio
 import copy
 from collections.abc import Iterable
 from typing import Any
@@ -300,6 +301,31 @@ async def test_tries_of_a_record_are_not_multiplied() -> None:
     outcome = await run(chain, 0, steps=2)
     assert [(f.step, f.tries) for f in outcome.failures] == [("ask", 3)]
     assert calls == 6
+
+
+@pytest.mark.parametrize("form", ["record", "overlapping", "batch"])
+async def test_a_cancellation_from_inside_costs_its_record(form: str) -> None:
+    """Nobody has stopped the stage: the record is not dropped in silence, and the others go on."""
+
+    async def work(value: int) -> None:
+        if value == 1:
+            raise asyncio.CancelledError
+
+    @transform
+    async def by_record(record: Record) -> Record:
+        await work(record.value)
+        return record
+
+    @transform
+    async def by_batch(batch: Batch) -> Iterable[Record]:
+        for record in batch:
+            await work(record.value)
+        return batch
+
+    target = step(by_batch) if form == "batch" else step(by_record, concurrency=1 if form == "record" else 2)
+    outcome = await run(chain_of(target), 0, 1, 2)
+    assert [(f.origin, type(f.error)) for f in outcome.failures] == [(1, RuntimeError)]
+    assert (outcome.outputs, outcome.filtered) == (2, 0)
 
 
 async def test_a_state_value_that_cannot_be_stored_costs_its_record() -> None:

@@ -1,5 +1,6 @@
 """Opening and closing plugins."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -70,3 +71,20 @@ async def test_call_awaits_what_is_to_be_awaited() -> None:
         return n
 
     assert await call(later, 1) == await call(lambda n: n, 1) == 1
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_an_error() -> None:
+    """It would otherwise end the stage's task in silence; the one that the task is asked for still ends it."""
+
+    async def inner() -> None:
+        waiting = asyncio.ensure_future(asyncio.Event().wait())
+        waiting.cancel()
+        await waiting
+
+    with pytest.raises(RuntimeError, match="cancelled from inside"):
+        await call(inner)
+    outer = asyncio.create_task(call(asyncio.Event().wait))
+    await asyncio.sleep(0)
+    outer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outer

@@ -444,3 +444,18 @@ async def test_a_stop_loses_nothing(tmp_path: Path) -> None:
     hold = False
     await go(store, tmp_path)
     assert written == list(range(10))
+
+
+async def test_a_sink_that_is_cancelled_from_inside_is_not_stopped(tmp_path: Path) -> None:
+    """What it could not write are dead letters; the stage goes on and the run comes to its end."""
+    written: list[int] = []
+
+    @sink
+    async def pooled(batch: Batch) -> None:
+        if any(record.value["n"] == 3 for record in batch):
+            raise asyncio.CancelledError
+        written.extend(record.value["n"] for record in batch)
+
+    ran = await go(pooled, tmp_path)
+    assert written == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert [letter.offset for letter in ran.dead_letters] == [3]
