@@ -6,6 +6,8 @@ import click
 
 from streamweaver.cli.complete import plugin_names
 from streamweaver.cli.option import json_option
+from streamweaver.cli.plugin_new import new
+from streamweaver.cli.plugin_test import test
 from streamweaver.plugin import Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -13,7 +15,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @click.group()
 def group() -> None:
-    """List the installed plugins, and what each can do."""
+    """List the installed plugins and what each can do, test them, and make new ones."""
+
+
+group.add_command(new)
+group.add_command(test)
 
 
 @group.command(name="list")
@@ -52,14 +58,14 @@ def show(names: tuple[str, ...], as_json: bool) -> None:
     from streamweaver.registry import Registry
 
     registry = Registry()
-    found = plugin(registry, *_chosen(registry, names))
+    found = plugin(registry, *chosen(registry, names))
     if as_json:
         print_json(found)
     else:
         _print(found)
 
 
-def _chosen(registry: Any, names: tuple[str, ...]) -> tuple[Kind, str]:
+def chosen(registry: Any, names: tuple[str, ...]) -> tuple[Kind, str]:
     """Return the kind and the name that are meant."""
     if len(names) > 2:
         raise click.UsageError(f"got {len(names)} names, expected [KIND] NAME")

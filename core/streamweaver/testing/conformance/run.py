@@ -79,6 +79,8 @@ def guarantee(suite: Suite, verdicts: Sequence[Verdict]) -> tuple[Delivery | Non
     declared: Delivery = "exactly_once"
     if kind == "sink":
         declared = suite.plugin.delivery
+    elif kind == "broker":
+        declared = suite.build().delivery
     elif kind == "producer" and not suite.plugin.resumes:
         declared = "at_least_once"
     failed = [verdict.behaviour for verdict in verdicts if verdict.outcome == "failed"]
@@ -91,5 +93,5 @@ def guarantee(suite: Suite, verdicts: Sequence[Verdict]) -> tuple[Delivery | Non
         verdict.outcome == "not applicable" and verdict.behaviour.guards is not None and "needs" in verdict.reason
         for verdict in verdicts
     )
-    note = f", of which {unasked} behaviours were not asked" if unasked else ""
+    note = f"; {unasked} behaviours that show it were not asked for" if unasked and declared != "best_effort" else ""
     return declared, f"as declared{note}"

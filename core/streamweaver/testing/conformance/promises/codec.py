@@ -89,7 +89,8 @@ def gives_back_anything_of_its_kind(suite: Suite, _folder: Path) -> None:
             leaf, lambda deeper: strategies.lists(deeper) | strategies.dictionaries(text, deeper), max_leaves=10
         )
         found.append(nested.filter(lambda value: value is not None))
-    settings = hypothesis.settings(
+    given: Any = hypothesis.given
+    settings: Any = hypothesis.settings(
         max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
     )
     for strategy in found:
@@ -97,7 +98,7 @@ def gives_back_anything_of_its_kind(suite: Suite, _folder: Path) -> None:
         def comes_back(value: Any) -> None:
             _round(codec, value)
 
-        settings(hypothesis.given(strategy)(comes_back))()
+        settings(given(strategy)(comes_back))()
 
 
 def _kinds(value: Any) -> set[type]:

@@ -211,7 +211,7 @@ async def a_batch_of_bad_records_is_refused(suite: Suite, folder: Path) -> None:
     await _with_bad(suite, folder, set(range(8)))
 
 
-@SINK.promise(READS, LASTING, guards="at_least_once")
+@SINK.promise(LASTING, READS, guards="at_least_once")
 async def parts_of_a_batch_are_stored(suite: Suite, folder: Path) -> None:
     """When the engine splits a batch to find a bad record, every part that is written is stored, once."""
     bad = 5
@@ -229,7 +229,7 @@ async def parts_of_a_batch_are_stored(suite: Suite, folder: Path) -> None:
 # -- durability -----------------------------------------------------------------------------------
 
 
-@SINK.promise(READS, LASTING, guards="at_least_once")
+@SINK.promise(LASTING, READS, guards="at_least_once")
 async def write_returns_when_it_is_stored(suite: Suite, folder: Path) -> None:
     """When `write` returns the records can be read back, since their offset may be committed at once."""
     async with bench(suite, folder) as made:
@@ -250,7 +250,7 @@ async def stop_keeps_what_was_written(suite: Suite, folder: Path) -> None:
         await _holds(made, range(5), "after a stop")
 
 
-@SINK.promise(READS, LASTING, guards="at_least_once")
+@SINK.promise(LASTING, READS, guards="at_least_once")
 async def restart_loses_nothing(suite: Suite, folder: Path) -> None:
     """After a crash between a write and its commit, a new start leaves everything stored at least once."""
     async with bench(suite, folder) as made:
@@ -260,7 +260,7 @@ async def restart_loses_nothing(suite: Suite, folder: Path) -> None:
         _compare([*found & set(range(10))], range(10), "after a crash and a restart")
 
 
-@SINK.promise(READS, ONCE, NO_OWN_OFFSETS, guards="exactly_once")
+@SINK.promise(ONCE, NO_OWN_OFFSETS, READS, guards="exactly_once")
 async def restart_repeats_nothing(suite: Suite, folder: Path) -> None:
     """It claims exactly_once: a batch that comes again after a crash is stored once."""
     async with bench(suite, folder) as made:
@@ -269,7 +269,7 @@ async def restart_repeats_nothing(suite: Suite, folder: Path) -> None:
         _once(await made.stored(), "after a crash and a restart")
 
 
-@SINK.promise(READS, ONCE, OWN_OFFSETS, guards="exactly_once")
+@SINK.promise(ONCE, OWN_OFFSETS, READS, guards="exactly_once")
 async def offsets_are_stored_with_the_records(suite: Suite, folder: Path) -> None:
     """After a crash `committed` tells the offset behind the last stored record, and the engine goes on right there."""
     async with bench(suite, folder) as made:
@@ -287,7 +287,7 @@ async def offsets_are_stored_with_the_records(suite: Suite, folder: Path) -> Non
         _once(await made.stored(), "although it keeps its own offsets")
 
 
-@SINK.promise(READS, ONCE, guards="exactly_once")
+@SINK.promise(ONCE, READS, guards="exactly_once")
 async def a_repeated_batch_is_stored_once(suite: Suite, folder: Path) -> None:
     """It claims exactly_once: a batch that is written twice, as after a time-out, is stored once."""
 
@@ -330,7 +330,7 @@ async def _crash_after_write(made: Bench, suite: Suite) -> int:
     return end
 
 
-@SINK.promise(READS, LASTING, guards="at_least_once")
+@SINK.promise(LASTING, READS, guards="at_least_once")
 async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
     """Cancelled while it writes it ends at once, and the next start stores everything."""
     began, go = asyncio.Event(), threading.Event()

@@ -22,6 +22,7 @@ TICKS = Need("it has no tick", lambda suite: hasattr(suite.build(), "tick"))
 OVERLAPS = Need("it is no async function of one record", lambda suite: _is_async(suite, "process_record"))
 ASYNC = Need("it is not async", lambda suite: _is_async(suite, "process_record", "process"))
 PLAIN = Need("it is async, or declared blocking", lambda suite: not suite.plugin.blocking and not _async(suite))
+GIVEN = Need("needs records=, values that it takes", lambda suite: bool(suite.records))
 SEVERAL = Need("needs records= with two or more", lambda suite: len(suite.records) > 1)
 BAD = Need("needs bad=, a value that it must refuse", lambda suite: suite.bad is not ...)
 
@@ -83,11 +84,11 @@ def _shown(some: list[Seen]) -> str:
 # -- what comes out -------------------------------------------------------------------------------
 
 
-@TRANSFORM.promise(guards="at_least_once")
+@TRANSFORM.promise(GIVEN, guards="at_least_once")
 async def takes_the_given_records(suite: Suite, folder: Path) -> None:
     """It processes the records of its suite without refusing any."""
     async with bench(suite, folder) as made:
-        await made.process(suite.records)
+        await made.process(suite.values)
         letters = await made.dead_letters()
         assert not letters, f"it refused {letters[0].value!r}: {letters[0].error}: {letters[0].reason}"
 
@@ -95,24 +96,24 @@ async def takes_the_given_records(suite: Suite, folder: Path) -> None:
 @TRANSFORM.promise(guards="exactly_once")
 async def the_same_again_gives_the_same(suite: Suite, folder: Path) -> None:
     """The same records, options and time give the same result, however often it has run before."""
-    first = await _result(suite, folder, "first", [suite.records])
-    again = await _result(suite, folder, "again", [suite.records])
+    first = await _result(suite, folder, "first", [suite.values])
+    again = await _result(suite, folder, "again", [suite.values])
     _same(again, first, "run again from the start")
 
 
 @TRANSFORM.promise(SEVERAL)
 async def batches_do_not_matter(suite: Suite, folder: Path) -> None:
     """One batch gives the same records as batches of one."""
-    whole = await _result(suite, folder, "whole", [suite.records])
-    single = await _result(suite, folder, "single", [[value] for value in suite.records])
+    whole = await _result(suite, folder, "whole", [suite.values])
+    single = await _result(suite, folder, "single", [[value] for value in suite.values])
     _same(whole, single, "one batch against record by record")
 
 
 @TRANSFORM.promise(SEVERAL)
 async def keeps_the_order(suite: Suite, folder: Path) -> None:
     """Within a batch results stand in the order of the records that they come from."""
-    whole = await _result(suite, folder, "whole", [suite.records])
-    single = await _result(suite, folder, "single", [[value] for value in suite.records])
+    whole = await _result(suite, folder, "whole", [suite.values])
+    single = await _result(suite, folder, "single", [[value] for value in suite.values])
     # That something else comes out is told by another behaviour.
     if sorted(map(repr, whole)) == sorted(map(repr, single)):
         out = next((place for place, pair in enumerate(zip(whole, single, strict=True)) if pair[0] != pair[1]), None)
@@ -145,7 +146,7 @@ async def results_are_records_of_their_own(suite: Suite, folder: Path) -> None:
         return found if found is None or isinstance(found, Record) else look(list(found))
 
     async with bench(suite, folder) as made:
-        await made.process(suite.records, lambda plugin: Probe(plugin, process=verb, process_record=verb))
+        await made.process(suite.values, lambda plugin: Probe(plugin, process=verb, process_record=verb))
         assert not twice, f"the same object is returned twice: {twice[0]}; make a new Record for each result"
 
 
@@ -153,8 +154,8 @@ async def results_are_records_of_their_own(suite: Suite, folder: Path) -> None:
 async def overlapping_calls_do_not_mix(suite: Suite, folder: Path) -> None:
     """With `concurrency` several calls are under way at once, and the result is that of one after the other."""
     # Records of one key wait for each other: only different keys overlap, and these have no order among themselves.
-    alone = await _result(suite, folder, "alone", [suite.records])
-    many = await _result(suite, folder, "many", [suite.records], concurrency=8)
+    alone = await _result(suite, folder, "alone", [suite.values])
+    many = await _result(suite, folder, "many", [suite.values], concurrency=8)
     _same(many, alone, "with concurrency: 8")
 
 
@@ -163,21 +164,21 @@ async def overlapping_calls_do_not_mix(suite: Suite, folder: Path) -> None:
 
 async def _without(suite: Suite, folder: Path) -> tuple[list[Seen], int]:
     """Return the results for the suite's records, and how many it refuses, with a gap in the middle."""
-    middle = len(suite.records) // 2
+    middle = len(suite.values) // 2
     async with bench(suite, folder, "without") as made:
         async with made.running() as running:
-            await running.settled(await made.feed(copy.deepcopy(suite.records[:middle])))
+            await running.settled(await made.feed(copy.deepcopy(suite.values[:middle])))
             made.fed += 1  # The others stand where they stand beside a bad record, with the same keys and times.
-            await made.feed(copy.deepcopy(suite.records[middle:]))
+            await made.feed(copy.deepcopy(suite.values[middle:]))
             await running.settled(made.fed - 1)
         return await _made(made), len(await made.dead_letters())
 
 
 async def _beside(suite: Suite, folder: Path, bad: Any, name: str, wanted: tuple[list[Seen], int]) -> None:
     """Compare the results for the suite's records with a bad one in the middle to those without it."""
-    middle = len(suite.records) // 2
+    middle = len(suite.values) // 2
     async with bench(suite, folder, name) as made:
-        await made.process(copy.deepcopy([*suite.records[:middle], bad, *suite.records[middle:]]))
+        await made.process(copy.deepcopy([*suite.values[:middle], bad, *suite.values[middle:]]))
         letters = await made.dead_letters()
         found = await _made(made)
         step = made.plan.stages[STAGE].steps[0].name
@@ -216,7 +217,7 @@ async def a_bad_record_is_refused(suite: Suite, folder: Path) -> None:
 @TRANSFORM.promise(SEVERAL, guards="exactly_once")
 async def state_survives_a_restart(suite: Suite, folder: Path) -> None:
     """What it must remember is in `context.state`: a restart between two batches changes nothing."""
-    batches = [[value] for value in suite.records]
+    batches = [[value] for value in suite.values]
     through = await _result(suite, folder, "through", batches)
     restarted = await _result(suite, folder, "restarted", batches, restart=True)
     _same(restarted, through, "with restarts in between")
@@ -236,9 +237,9 @@ async def ticks_survive_a_restart(suite: Suite, folder: Path) -> None:
     for name in ("through", "restarted"):
         async with bench(suite, folder, name) as made:
             if name == "through":
-                await _tick(made, suite.records)
+                await _tick(made, suite.values)
             else:
-                await made.process(copy.deepcopy(suite.records))
+                await made.process(copy.deepcopy(suite.values))
             await _tick(made)
             # A result without a time of its own gets that of the tick.
             results.append([(seen[0], seen[1], None, seen[3]) for seen in await _made(made)])
@@ -276,9 +277,9 @@ async def opens_again_after_close(suite: Suite, folder: Path) -> None:
     """After `close` the same object can be opened once more, and works."""
     same = same_instance(suite.build())
     async with bench(suite, folder) as made:
-        await made.process(copy.deepcopy(suite.records), same)
+        await made.process(copy.deepcopy(suite.values), same)
         first = len(await made.dead_letters())
-        await made.process(copy.deepcopy(suite.records), same)
+        await made.process(copy.deepcopy(suite.values), same)
         letters = (await made.dead_letters())[first:]
         assert len(letters) <= first, f"after a second open: {letters[0].error}: {letters[0].reason}"
 
@@ -287,9 +288,9 @@ async def opens_again_after_close(suite: Suite, folder: Path) -> None:
 async def leaves_nothing_running(suite: Suite, folder: Path) -> None:
     """When it is closed no thread and no task of it is left."""
     async with bench(suite, folder) as made:
-        await made.process(suite.records)
+        await made.process(suite.values)
         before = Leftovers()
-        await made.process(suite.records)
+        await made.process(suite.values)
         await before.gone(suite.patience_seconds)
 
 
@@ -303,14 +304,14 @@ async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
         return own(*arguments)
 
     async with bench(suite, folder, "cancelled") as made:
-        end = await made.feed(copy.deepcopy(suite.records))
+        end = await made.feed(copy.deepcopy(suite.values))
         async with made.running(lambda plugin: Probe(plugin, process=verb, process_record=verb)) as running:
             await running.until(lambda: bool(began), "it is to be called")
         async with made.running() as running:
             if await made.committed() < end:
                 await running.settled(end)
         found = await _made(made)
-    _same(found, await _result(suite, folder, "whole", [suite.records]), "after it was cancelled in a call")
+    _same(found, await _result(suite, folder, "whole", [suite.values]), "after it was cancelled in a call")
 
 
 @TRANSFORM.promise(PLAIN)
@@ -319,6 +320,6 @@ async def does_not_block_the_loop(suite: Suite, folder: Path) -> None:
     async with bench(suite, folder) as made:
 
         async def once(wrap: Callable[[Any], Any]) -> None:
-            await made.process(copy.deepcopy(suite.records), wrap)
+            await made.process(copy.deepcopy(suite.values), wrap)
 
         await blocks_the_loop(once, "process", "process_record", "open", "close")
