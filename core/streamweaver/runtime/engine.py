@@ -40,6 +40,22 @@ class RunOptions:
     until_idle: bool = False
     only: frozenset[str] | None = None
     """Names of the stages to run; None for all."""
+    worker: str = "0"
+    """Name of this process among those that run the pipeline."""
+    led: bool = False
+    """Whether somebody else knows all workers and says, by `release`, when everything has gone through."""
+
+
+@attrs.frozen
+class Standing:
+    """Where one worker stands, for who decides for all of them."""
+
+    ended: list[str]
+    """Producers that came to their end here."""
+    busy: list[str]
+    """Producers that bring records here."""
+    quiet: bool
+    """Nothing is in flight here, and no stage has lag, whichever worker it waits for."""
 
 
 @attrs.frozen
@@ -80,8 +96,9 @@ class Engine:
         self._stopping = asyncio.Event()
         self._ending = False
         self._aborting = asyncio.Event()
+        self._released = False
         self.scopes = {stage.name: self._scope(stage) for stage in self._chosen()}
-        self._reporter = Reporter(plan, self._broker, clock, self.scopes, observers, log)
+        self._reporter = Reporter(plan, self._broker, clock, self.scopes, observers, log, options.worker)
 
     def _chosen(self) -> list[StagePlan]:
         only = self._options.only
@@ -116,13 +133,36 @@ class Engine:
         self._aborting.set()
         self._wake.set()
 
+    def release(self) -> None:
+        """End now, drained: all workers together have nothing left (for a run that is `led`)."""
+        self._released = True
+        self.stop()
+
+    async def standing(self) -> Standing:
+        """Say where this worker stands; the lag is asked for only when no producer runs here."""
+        producers = {name: scope for name, scope in self.scopes.items() if scope.stage.kind == "producer"}
+        ended = [name for name, scope in producers.items() if scope.ended]
+        busy = [name for name, scope in producers.items() if scope.lanes and not scope.ended]
+        try:
+            quiet = not busy and await self._idle()
+        except BrokerError:
+            # The stages meet the same error and decide what follows from it.
+            quiet = False
+        return Standing(ended, busy, quiet)
+
     async def run(self) -> Summary:
         """Run until stopped, idle (if asked to), or failed; a failure of the pipeline is in the summary.
 
         Raises only what `open` of the broker raises: then nothing has been started.
         """
         asked = max((stage.delivery for stage in self.plan.stages.values()), key=DELIVERIES.index)
-        context = BrokerContext(pipeline=self.plan.name, data_dir=self._data_dir, delivery=asked, log=self._log)
+        context = BrokerContext(
+            pipeline=self.plan.name,
+            data_dir=self._data_dir,
+            worker=self._options.worker,
+            delivery=asked,
+            log=self._log,
+        )
         await self._broker.open(context)
         drained = False
         beside = Beside(self._log)
@@ -283,7 +323,7 @@ class Engine:
             stop.request()
         deadline = self._clock.monotonic() + self.plan.drain_seconds
         while self._error is None and not self._aborting.is_set():
-            if self._producers_ended() and await self._idle():
+            if self._released or (not self._options.led and self._producers_stopped() and await self._idle()):
                 return True
             left = deadline - self._clock.monotonic()
             if left <= 0:
@@ -292,7 +332,15 @@ class Engine:
         return False
 
     def _producers_ended(self) -> bool:
-        return all(task.done() for name, task in self._tasks.items() if self.scopes[name].stage.kind == "producer")
+        return all(task.done() or scope.ended for task, scope in self._producers())
+
+    def _producers_stopped(self) -> bool:
+        """Whether none brings anything any more: one that stands by for another worker never did."""
+        return all(task.done() or scope.ended or not scope.lanes for task, scope in self._producers())
+
+    def _producers(self) -> list[tuple[asyncio.Task[None], Scope]]:
+        scopes = [(self._tasks[name], scope) for name, scope in self.scopes.items() if name in self._tasks]
+        return [(task, scope) for task, scope in scopes if scope.stage.kind == "producer"]
 
     async def _idle(self) -> bool:
         """Whether no stage has lag. Writers are looked at before readers; loops of topics ask for a second look."""

@@ -8,21 +8,28 @@ from streamweaver.runtime.scope import Scope
 
 @attrs.frozen
 class Lag:
-    """What waits for a stage: records over all partitions, and how old the oldest of them is about."""
+    """What waits for a stage: records over all partitions, and how old the oldest of this process's own is about."""
 
     records: int
     seconds: float
+    own: int = 0
+    """Records in the partitions that are this process's to work on."""
 
 
 async def measure(scope: Scope, broker: Broker) -> Lag:
-    """Measure a stage's lag by what this process has settled and, for other partitions, what the group committed."""
+    """Measure a stage's lag by what this process has settled and, for other partitions, what the group committed.
+
+    So every worker measures the records of the whole stage, but the time of its own share only.
+    """
     stage = scope.stage
     committed = await broker.offsets(scope.plan.group(stage.name))
-    waiting = 0
+    waiting = own = 0
     for topic in [*stage.inputs, scope.plan.replay(stage.name)]:
         for partition, held in enumerate(await broker.ranges(topic)):
             place = (topic, partition)
             settled = max(scope.settled.get(place, 0), committed.get(place, 0), held.begin)
-            waiting += max(0, held.end - settled)
-    behind = max(0, scope.clock.now() - scope.settled_time) / 1000 if waiting and scope.settled_time else 0.0
-    return Lag(waiting, round(behind, 3))
+            left = max(0, held.end - settled)
+            waiting += left
+            own += left if place in scope.held else 0
+    behind = max(0, scope.clock.now() - scope.settled_time) / 1000 if own and scope.settled_time else 0.0
+    return Lag(waiting, round(behind, 3), own)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from streamweaver.contracts import Lane
 from streamweaver.errors import Fatal, LaneLostError
-from streamweaver.runtime.scope import Scope
+from streamweaver.runtime.scope import STANDBY, Scope
 
 
 class _FinishedError(Exception):
@@ -25,9 +25,13 @@ async def run_lanes(
     The first lane that fails ends the others, and its error is raised. With `once`, the first that returns ends it.
     """
     group = await scope.broker.join(scope.plan.group(scope.stage.name), topics, single=single)
+    scope.held.clear()
+    scope.activity.now(STANDBY)
 
     async def run(lane: Lane) -> None:
+        scope.lanes += 1
         try:
+            scope.held.update(lane.partitions)
             await run_lane(lane)
             if once:
                 raise _FinishedError
@@ -35,8 +39,12 @@ async def run_lanes(
             # Out of a task it would end the whole event loop.
             raise Fatal(f"a plugin called sys.exit({error.code})") from error
         except LaneLostError:
+            scope.held.difference_update(lane.partitions)
             scope.log("info", "partitions moved to another worker", stage=scope.stage.name)
         finally:
+            scope.lanes -= 1
+            if not scope.lanes:
+                scope.activity.now(STANDBY)
             await lane.release()
 
     try:

@@ -64,7 +64,19 @@ class Stop:
 
 async def run_producer(scope: Scope, stop: Stop) -> None:
     """Run a producer until it has no more, is asked to stop, or fails; what it has yielded by then is stored."""
-    await run_lanes(scope, [], lambda lane: _run_lane(scope, lane, stop), single=True, once=True)
+    await run_lanes(scope, [], lambda lane: _run_share(scope, lane, stop), single=True, once=True)
+
+
+async def _run_share(scope: Scope, lane: Lane, stop: Stop) -> None:
+    scope.ended = False
+    await _run_lane(scope, lane, stop)
+    if scope.broker.shares_work and not stop.requested:
+        # A worker that stands by would get the lane next, and begin the producer anew; so it is kept to the run's end.
+        scope.ended = True
+        scope.activity.now("ended")
+        scope.observers.call("stage_ended", stage=scope.stage.name)
+        scope.progressed()
+        await asyncio.Event().wait()
 
 
 async def _run_lane(scope: Scope, lane: Lane, stop: Stop) -> None:

@@ -13,7 +13,7 @@ from streamweaver.hooks import Observers
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.lag import measure
-from streamweaver.runtime.scope import IDLE, Scope
+from streamweaver.runtime.scope import IDLE, STANDBY, Scope
 
 METRICS_SPEC = TopicSpec(name="", partitions=1, retention_ms=3_600_000, retention_bytes=64 * 1024 * 1024)
 """The metrics topic: an hour of it."""
@@ -35,6 +35,7 @@ class Reporter:
         scopes: dict[str, Scope],
         observers: Observers,
         log: Log,
+        worker: str = "0",
     ) -> None:
         self._plan = plan
         self._broker = broker
@@ -42,6 +43,7 @@ class Reporter:
         self._scopes = scopes
         self._observers = observers
         self._log = log
+        self._key = worker.encode()
         self._running = False
         self._stuck: set[str] = set()
         self._before: dict[str, tuple[float, int, int]] = {}
@@ -65,7 +67,7 @@ class Reporter:
         snapshot = await self.snapshot()
         unit = self._broker.begin()
         now = self._clock.now()
-        unit.append(self._plan.metrics, 0, Rows([b"0"], [msgspec.json.encode(snapshot)], [now]))
+        unit.append(self._plan.metrics, 0, Rows([self._key], [msgspec.json.encode(snapshot)], [now]))
         await unit.commit()
         self._observers.call("metrics_published", pipeline=self._plan.name, metrics=snapshot)
 
@@ -78,8 +80,9 @@ class Reporter:
     async def _stage(self, name: str, scope: Scope) -> dict[str, Any]:
         lag = await measure(scope, self._broker) if scope.stage.inputs else None
         seconds = time.monotonic() - scope.activity.since
-        waits = scope.activity.what == IDLE
-        stuck = bool(lag and lag.records and seconds > STUCK_SECONDS) or (not waits and seconds > STUCK_SECONDS)
+        waits = scope.activity.what in (IDLE, STANDBY)
+        # What waits for other workers is theirs to work on.
+        stuck = bool(lag and lag.own and seconds > STUCK_SECONDS) or (not waits and seconds > STUCK_SECONDS)
         stuck = stuck and scope.activity.what not in ("ended", "failed") and scope.error is None
         if stuck and name not in self._stuck:
             self._log("warning", "stage makes no progress", stage=name, at=scope.activity.what, seconds=round(seconds))

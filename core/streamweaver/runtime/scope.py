@@ -19,6 +19,8 @@ from streamweaver.runtime.dead_letter import DeadLetter, to_rows
 from streamweaver.runtime.step import Limits, Step, step_for
 
 IDLE = "waiting for input"
+STANDBY = "standing by for a share of the work"
+"""Nothing of the stage's work is this process's, for now or because another worker has it."""
 
 
 @attrs.define
@@ -56,6 +58,12 @@ class Scope:
     """(topic, partition) to the next offset that the stage will settle; what lag is measured by."""
     settled_time: int = 0
     """Timestamp (ms) of the newest record settled."""
+    held: set[tuple[str, int]] = attrs.field(factory=set)
+    """(topic, partition) of each share of the work that is this process's, also while the stage waits to restart."""
+    lanes: int = 0
+    """Lanes that run here; none while the stage stands by for another worker."""
+    ended: bool = False
+    """A producer has come to its end, and keeps its lane so that no other worker begins it anew."""
     error: str | None = None
     """Why the stage is not running, while it waits for its restart."""
 

@@ -1,11 +1,13 @@
 """A sink stage: reads topics, applies steps, hands batches to a sink, commits what the sink has made durable."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from streamweaver.contracts import Fetched, Lane, UnitOfWork
 from streamweaver.errors import BrokerError, RunError
+from streamweaver.graph.plan import PluginUse
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
@@ -27,14 +29,29 @@ async def run_sink(scope: Scope) -> None:
     """Run a sink stage until it is cancelled or fails."""
     use = scope.stage.use
     assert use is not None, "the graph gives each sink a plugin"
+    topics = [*scope.stage.inputs, scope.plan.replay(scope.stage.name)]
+    if use.plugin.single:
+        # Opened with the lane: in workers that stand by, its port or its file must be left alone.
+        async def run_alone(lane: Lane) -> None:
+            async with _opened(scope, use) as (sink, steps):
+                await _SinkLane(scope, lane, steps, sink).run()
+
+        await run_lanes(scope, topics, run_alone, single=True)
+    else:
+        async with _opened(scope, use) as (sink, steps):
+            await run_lanes(scope, topics, lambda lane: _SinkLane(scope, lane, steps, sink).run())
+
+
+@asynccontextmanager
+async def _opened(scope: Scope, use: PluginUse) -> AsyncIterator[tuple[Any, OpenSteps]]:
+    """Open a sink and its steps."""
     sink = use.build()
     plugins, steps = make_steps(scope)
     context = step_context(scope)
     both = [*((plugin, context) for plugin in plugins), (sink, _sink_context(scope))]
-    topics = [*scope.stage.inputs, scope.plan.replay(scope.stage.name)]
     async with opened(both, scope.log):
         scope.observers.call("stage_started", stage=scope.stage.name)
-        await run_lanes(scope, topics, lambda lane: _SinkLane(scope, lane, steps, sink).run(), single=use.plugin.single)
+        yield sink, steps
 
 
 def _sink_context(scope: Scope) -> SinkStageContext:

@@ -24,7 +24,7 @@ flows:
 
 
 async def test_lag_is_what_is_neither_settled_nor_committed(tmp_path: Path) -> None:
-    """Over all partitions and the replay topic; its age is that of the newest record settled."""
+    """Over all partitions and the replay topic; its age, if any is ours, that of the newest record settled."""
     scope: Any = scope_of(PIPELINE, "f", [numbers], tmp_path)
     broker = scope.broker
     await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path))
@@ -37,7 +37,10 @@ async def test_lag_is_what_is_neither_settled_nor_committed(tmp_path: Path) -> N
     assert await measure(scope, broker) == Lag(10, 0.0)
     scope.settled["a", 0] = 4
     scope.settled_time = scope.clock.now() - 1500
-    assert await measure(scope, broker) == Lag(6, 1.5)
+    scope.held = {("a", 1)}
+    assert await measure(scope, broker) == Lag(6, 1.5, own=3)
+    scope.held = set()
+    assert await measure(scope, broker) == Lag(6, 0.0), "what waits for other workers has no age here"
     group = await broker.join("t.f", ["a"])
     async for lane in group.lanes():
         unit = lane.begin()

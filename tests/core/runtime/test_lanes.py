@@ -9,10 +9,14 @@ import pytest
 from streamweaver import Fatal
 from streamweaver.errors import LaneLostError
 from streamweaver.runtime.lanes import run_lanes
+from streamweaver.runtime.scope import STANDBY, Activity
 
 
 class Lane:
     released = False
+
+    def __init__(self, partition: int = 0) -> None:
+        self.partitions = [("t", partition)]
 
     async def release(self) -> None:
         self.released = True
@@ -42,6 +46,9 @@ class Scope:
         self.broker = self.plan = self.stage = self
         self.name = "s"
         self.lines: list[str] = []
+        self.held: set[tuple[str, int]] = set()
+        self.lanes = 0
+        self.activity = Activity()
 
     async def join(self, group: Any, topics: Any, *, single: bool) -> Group:
         return self.joined
@@ -75,7 +82,7 @@ async def test_with_once_the_first_that_returns_ends_it() -> None:
 @pytest.mark.parametrize("error", [Fatal("broken"), ValueError("odd"), SystemExit(3)])
 async def test_one_that_fails_ends_the_others(error: BaseException) -> None:
     """Its error is raised as it is, but sys.exit as Fatal; every lane is released and the group left."""
-    first, second = Lane(), Lane()
+    first, second = Lane(0), Lane(1)
     cancelled = False
 
     async def work(lane: Lane) -> None:
@@ -99,7 +106,7 @@ async def test_one_that_fails_ends_the_others(error: BaseException) -> None:
 
 async def test_a_lane_that_moved_ends_alone() -> None:
     """The others go on, and it is logged."""
-    first, second = Lane(), Lane()
+    first, second = Lane(0), Lane(1)
     done = asyncio.Event()
 
     async def work(lane: Lane) -> None:
@@ -115,6 +122,28 @@ async def test_a_lane_that_moved_ends_alone() -> None:
         await run(scope, work)
     assert done.is_set()
     assert scope.lines == ["partitions moved to another worker"]
+
+
+async def test_what_is_held_is_known() -> None:
+    """A stage without a lane stands by; a share that moved is not its own any more, one whose lane failed still is."""
+    first, second = Lane(0), Lane(1)
+    scope = scope_of(first, second)
+    scope.held = {("old", 7)}
+    seen = []
+
+    async def work(lane: Lane) -> None:
+        scope.activity.now("working")
+        if lane is first:
+            raise LaneLostError("moved")
+        while not first.released:
+            await asyncio.sleep(0)
+        seen.append((set(scope.held), scope.lanes, scope.activity.what))
+        raise Fatal("end of the test")
+
+    with pytest.raises(Fatal):
+        await run(scope, work)
+    assert seen == [({("t", 1)}, 1, "working")]
+    assert (scope.held, scope.lanes, scope.activity.what) == ({("t", 1)}, 0, STANDBY)
 
 
 async def test_a_cancellation_releases_everything() -> None:
