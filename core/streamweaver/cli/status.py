@@ -1,4 +1,4 @@
-"""`pipeline status`: the newest figures that a pipeline has published, read through the broker."""
+"""`pipeline status`: the newest figures that a pipeline's workers have published, read through the broker."""
 
 import asyncio
 import time
@@ -14,6 +14,7 @@ from streamweaver.cli.load import data_folder, load, tool
 from streamweaver.cli.output import print_json, print_table, time_text
 from streamweaver.errors import BrokerError, UnknownTopicError
 from streamweaver.graph.plan import Plan
+from streamweaver.runtime.workers import merged
 
 SILENT_MS = 5_000
 """A pipeline that has published nothing for so long does not run: it does so every second."""
@@ -31,31 +32,40 @@ def print_status(file: Path, data: Path | None, as_json: bool) -> int:
         print_json({**metrics, "running": running, "age_ms": max(0, age)})
     else:
         seen = "" if running else f", last seen {time_text(metrics['time'])} ({_ago(age)} ago)"
-        click.echo(f"pipeline {metrics['pipeline']}: {'running' if running else 'not running'}{seen}")
+        workers = f", {metrics['workers']} workers" if "workers" in metrics else ""
+        click.echo(f"pipeline {metrics['pipeline']}: {'running' if running else 'not running'}{workers}{seen}")
         right = [head for head in HEADS if head not in ("stage", "kind", "health")]
         print_table(HEADS, [cells(name, stage) for name, stage in metrics["stages"].items()], right=right)
     return 0 if running else FAILED
 
 
 async def newest(plan: Plan, data: Path) -> dict[str, Any]:
-    """Return the newest record of the metrics topic; BrokerError when there is none."""
+    """Return the newest figures of the workers that run, or else the last ever; BrokerError when there are none."""
     async with tool(plan, data) as broker:
         try:
             held = (await broker.ranges(plan.metrics))[0]
         except UnknownTopicError:
             raise BrokerError(f"pipeline {plan.name} has never run here, so there is nothing to show") from None
-        value: bytes | None = None
+        by_worker: dict[bytes | None, dict[str, Any]] = {}
+        since = time.time_ns() // 1_000_000 - SILENT_MS
         if held.end > held.begin:
-            reader = await broker.reader({(plan.metrics, 0): held.end - 1})
+            at = min(await broker.offset_at(plan.metrics, 0, since), held.end - 1)
+            reader = await broker.reader({(plan.metrics, 0): at})
             try:
-                for rows in await reader.poll(timeout=_READ_SECONDS):
-                    value = rows.values[-1]
+                while at < held.end and (found := await reader.poll(timeout=_READ_SECONDS)):
+                    for rows in found:
+                        by_worker |= {
+                            key: msgspec.json.decode(value)
+                            for key, value in zip(rows.keys, rows.values, strict=True)
+                            if value
+                        }
+                        at = rows.next_offset
             finally:
                 await reader.close()
-    if value is None:
+    if not by_worker:
         raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
-    found: dict[str, Any] = msgspec.json.decode(value)
-    return found
+    alive = [metrics for metrics in by_worker.values() if metrics["running"] and metrics["time"] >= since]
+    return merged(alive or [max(by_worker.values(), key=lambda metrics: int(metrics["time"]))])
 
 
 def _ago(age_ms: int) -> str:

@@ -1,0 +1,92 @@
+"""The figures of several workers, taken together."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamweaver.metrics import StageMetrics
+from streamweaver.runtime.scope import STANDBY
+from streamweaver.runtime.workers import added, merged
+
+
+def stage(**changes: Any) -> dict[str, Any]:
+    return {
+        "kind": "flow",
+        **StageMetrics().snapshot(),
+        "in_per_second": 0.0,
+        "out_per_second": 0.0,
+        "lag_records": 0,
+        "lag_seconds": 0.0,
+        "activity": "processing",
+        "activity_seconds": 0.1,
+        "health": "ok",
+        "error": None,
+        "delivery": "exactly_once",
+        **changes,
+    }
+
+
+def snapshot(time: int = 1, running: bool = True, **stages: dict[str, Any]) -> dict[str, Any]:
+    return {"pipeline": "t", "time": time, "running": running, "stages": stages}
+
+
+COUNTS = st.dictionaries(st.sampled_from("ab"), st.fixed_dictionaries({"in": st.integers(0, 9), "out": st.just(1)}))
+
+
+@given(st.lists(COUNTS))
+def test_counts_of_a_stage_are_added_up(parts: list[dict[str, dict[str, int]]]) -> None:
+    """Each stage that any worker has is there, with the sum of each count."""
+    total = added(parts)
+    assert total.keys() == {name for part in parts for name in part}
+    for name, counts in total.items():
+        assert counts["in"] == sum(part[name]["in"] for part in parts if name in part)
+        assert counts["out"] == sum(name in part for part in parts)
+
+
+def test_one_worker_alone_is_told_as_it_is() -> None:
+    """The form that a single worker publishes does not change."""
+    alone = snapshot(f=stage(out=3))
+    assert merged([alone]) == alone
+
+
+def test_counts_and_rates_are_summed_but_lag_is_not() -> None:
+    """Every worker measures the lag of the whole stage, so the largest measurement is told."""
+    parts = [snapshot(3, f=stage(out=3, in_per_second=1.25, lag_records=7)), snapshot(9, f=stage(out=4, lag_records=8))]
+    found = merged(parts)
+    assert (found["workers"], found["time"], found["running"]) == (2, 9, True)
+    one = found["stages"]["f"]
+    assert (one["out"], one["in_per_second"], one["lag_records"]) == (7, 1.2, 8)
+    assert one.keys() == stage().keys()
+
+
+def test_the_worst_health_is_told_with_its_reason() -> None:
+    """What the worker that does worst is at is what one wants to see."""
+    parts = [snapshot(f=stage()), snapshot(f=stage(health="failed", error="broken", activity=STANDBY))]
+    one = merged(parts)["stages"]["f"]
+    assert (one["health"], one["error"]) == ("failed", "broken")
+
+
+def test_who_stands_by_does_not_hide_how_the_stage_does() -> None:
+    """A producer that ended where it ran has ended, although others stand by for it; all standing by is told."""
+    ended = snapshot(p=stage(health="ended", activity="ended"))
+    waits = snapshot(p=stage(activity=STANDBY, lag_records=9))
+    one = merged([waits, ended, waits])["stages"]["p"]
+    assert (one["health"], one["lag_records"]) == ("ended", 0)
+    assert merged([waits, waits])["stages"]["p"]["activity"] == STANDBY
+
+
+def test_latencies_are_the_slowest_workers() -> None:
+    """Percentiles of several workers cannot be added."""
+    slow = {"p50": 1.0, "p90": 2.0, "p99": 30.0, "max": 31.0}
+    one = merged([snapshot(f=stage(latency_ms=slow)), snapshot(f=stage())])["stages"]["f"]
+    assert one["latency_ms"] == slow
+
+
+def test_stages_that_only_some_workers_run_are_there() -> None:
+    """`--only` splits a pipeline over commands; figures of a plugin's own are summed."""
+    found = merged(
+        [snapshot(f=stage(counters={"a": 1})), snapshot(g=stage()), snapshot(f=stage(counters={"a": 2, "b": 1}))]
+    )
+    assert list(found["stages"]) == ["f", "g"]
+    assert found["stages"]["f"]["counters"] == {"a": 3, "b": 1}
