@@ -10,6 +10,7 @@ from typing import Any, Literal
 import structlog
 
 from streamweaver.cli.output import printable
+from streamweaver.runtime.context import Log
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -66,7 +67,7 @@ def _safely(render: "structlog.typing.Processor") -> "structlog.typing.Processor
 class Libraries(logging.Handler):
     """Takes what other libraries log, warnings and worse, and passes on each kind of line once in a while."""
 
-    def __init__(self, log: Logger, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Log, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._log = log
         self._now = now
@@ -100,7 +101,7 @@ class Libraries(logging.Handler):
 
 
 @contextmanager
-def taken_over(log: Logger) -> Iterator[None]:
+def taken_over(log: Log) -> Iterator[None]:
     """Have everything that other libraries log in this process go through `log`."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,19 @@ class Names(click.ParamType[frozenset[str]]):
         if not names:
             self.fail("got no name, expected NAME[,NAME...]", param, ctx)
         return names
+
+
+class WorkerName(click.ParamType[str]):
+    """A worker's name, as it may stand in the names of members of consumer groups."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        text = str(value)
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text):
+            self.fail(f"got {text!r}, expected up to 100 letters, digits, dots, dashes or underscores", param, ctx)
+        return text
 
 
 def file_argument(command: F) -> F:

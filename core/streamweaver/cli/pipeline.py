@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from streamweaver.cli.option import Duration, data_option, file_argument, json_option, set_option, stages_option
+from streamweaver.cli.option import (
+    Duration,
+    WorkerName,
+    data_option,
+    file_argument,
+    json_option,
+    set_option,
+    stages_option,
+)
 
 
 @click.group()
@@ -24,6 +32,14 @@ def group() -> None:
     metavar="N",
     help="Worker processes, where the broker shares work.",
 )
+@click.option(
+    "--worker-name",
+    type=WorkerName(),
+    metavar="NAME",
+    help="Name of this worker, its own wherever the pipeline runs; one that lasts makes a restart cheap.  "
+    "[default: host and process]",
+)
+@click.option("--supervisor", type=int, hidden=True)
 @data_option
 @click.option("--duration", type=Duration(), metavar="TIME", help="Stop by itself after this time, drained.")
 @click.option("--until-idle", is_flag=True, help="Stop when every producer has ended and no stage has lag.")
@@ -50,6 +66,8 @@ def up(
     overrides: tuple[str, ...],
     only: frozenset[str] | None,
     workers: int,
+    worker_name: str | None,
+    supervisor: int | None,
     data: Path | None,
     duration: float | None,
     until_idle: bool,
@@ -71,6 +89,8 @@ def up(
         only=only,
         leave_out=words["except"] or frozenset(),
         workers=workers,
+        worker_name=worker_name,
+        supervisor=supervisor,
         data=data,
         duration_seconds=duration,
         until_idle=until_idle,
