@@ -1,0 +1,31 @@
+"""`plugin new`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_new_says_what_it_has_made_and_what_is_next(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files go to standard output, the next step to standard error; the folder is named like the distribution."""
+    monkeypatch.chdir(tmp_path)
+    said = run("plugin", "new", "transform", "to_celsius")
+    assert said.status == 0
+    made = [Path(line) for line in said.out.splitlines()]
+    assert Path("streamweaver-to-celsius/pyproject.toml") in made
+    assert all(path.is_file() for path in made)
+    assert "cd streamweaver-to-celsius && pip install -e . && pytest" in said.err
+
+
+def test_new_in_another_place(run: Any, tmp_path: Path) -> None:
+    """--dir says where."""
+    assert run("plugin", "new", "sink", "shelf", "--dir", tmp_path / "here").status == 0
+    assert (tmp_path / "here/streamweaver_shelf.py").is_file()
+
+
+def test_new_with_a_name_that_will_not_do(run: Any, tmp_path: Path) -> None:
+    """Wrong usage: exit status 2, and a hint."""
+    said = run("plugin", "new", "sink", "My-Sink", "--dir", tmp_path / "here")
+    assert said.status == 2
+    assert "expected lower-case words joined by underscores" in said.err
+    assert not (tmp_path / "here").exists()
