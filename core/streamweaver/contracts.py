@@ -413,11 +413,12 @@ class Broker(Protocol):
     shares_work: bool
     """Whether several processes may run the same group."""
 
-    max_record_bytes: int | None
-    """The largest record (key, value and headers) that it takes, None for any; valid once `create` is done.
+    @property
+    def max_record_bytes(self) -> int | None:
+        """The largest record (key, value and headers) that it takes, None for any; valid once `create` is done.
 
-    The engine treats a larger one as a bad record, so that it costs one dead letter and not the stage.
-    """
+        The engine treats a larger one as a bad record, so that it costs one dead letter and not the stage.
+        """
 
     async def open(self, context: BrokerContext, /) -> None: ...
 
