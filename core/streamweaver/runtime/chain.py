@@ -107,17 +107,21 @@ class Chain(Generic[T]):
                     blamed[failed.blamed] = Failure(failed.blamed, failed.step, failed.error, 1)
                     tries = 0
                 elif failed.temporary and tries < self._limits.attempts:
-                    contexts[0].metrics.retries += 1
-                    after = failed.error.after if isinstance(failed.error, Retriable) else None
-                    await contexts[0].sleep(self._limits.backoff.wait(tries) if after is None else after)
+                    await self._pause(contexts[0], failed.error, tries)
                 else:
-                    outcome = await self._one_by_one(given, contexts, tries, blamed)
+                    # Where the batch as a whole has used up its tries, each record has one more, alone.
+                    most = 1 if failed.temporary else self._limits.attempts
+                    outcome = await self._one_by_one(given, contexts, tries, blamed, most)
                     break
                 batch = attrs.evolve(batch, records=[r for r in given.again() if r.origin not in blamed])
             else:
                 break
         outcome.failures = sorted([*outcome.failures, *blamed.values()], key=lambda failure: failure.origin)
         return outcome
+
+    async def _pause(self, context: StepContext, error: Exception, tries: int) -> None:
+        context.metrics.retries += 1
+        await context.sleep(self._limits.wait(error, tries))
 
     def _save(self, contexts: list[StepContext]) -> None:
         """Keep the state as it is now; a value that cannot be stored is a failure of its step."""
@@ -219,22 +223,19 @@ class Chain(Generic[T]):
             raise _StepFailedError(step.name, error, blamed=blamed) from error
 
     async def _one_by_one(
-        self, given: Input, contexts: list[StepContext], tries: int, blamed: Container[int]
+        self, given: Input, contexts: list[StepContext], tries: int, blamed: Container[int], most: int
     ) -> Outcome[T]:
         """Run each record through all steps alone, keeping the state changes of those that succeed."""
         outcome: Outcome[T] = Outcome([])
-        batch = given.batch
         for count, record in enumerate(given.again()):
-            if record.origin in blamed:
+            # A step may put another origin on a record it makes, never on the one it was given.
+            origin = record.origin
+            if origin in blamed:
                 continue
             if count % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-            # A step may put another origin on a record it makes, never on the one it was given.
-            origin = record.origin
             try:
-                alone = await self._through(attrs.evolve(batch, records=[record]), contexts, 0)
-                if not alone.failures:
-                    self._save(contexts)
+                alone = await self._alone(given, record, contexts, most)
             except _StepFailedError as failed:
                 outcome.failures.append(Failure(origin, failed.step, failed.error, max(tries, failed.tries)))
             else:
@@ -243,6 +244,25 @@ class Chain(Generic[T]):
                 outcome.filtered += alone.filtered
                 outcome.added += alone.added
                 outcome.failures += alone.failures
-            for context in contexts:
-                context.state.restore()
         return outcome
+
+    async def _alone(self, given: Input, record: Record, contexts: list[StepContext], most: int) -> Outcome[T]:
+        """Run one record through all steps, up to `most` times where another try may help."""
+        origin = record.origin
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                alone = await self._through(attrs.evolve(given.batch, records=[record]), contexts, 0)
+                if not alone.failures:
+                    self._save(contexts)
+                return alone
+            except _StepFailedError as failed:
+                if not failed.temporary or tries >= most:
+                    failed.tries = failed.tries or tries
+                    raise
+                await self._pause(contexts[0], failed.error, tries)
+            finally:
+                for context in contexts:
+                    context.state.restore()
+            record = next(again for again in given.again() if again.origin == origin)

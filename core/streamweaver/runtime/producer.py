@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import copy
-import marshal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -22,6 +20,7 @@ from streamweaver.runtime.context import ProducerStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.failing import Original, fail
 from streamweaver.runtime.flow import Encoded
+from streamweaver.runtime.keep import copier
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import opened
 from streamweaver.runtime.rate import Limiter
@@ -197,7 +196,7 @@ class _Producing:
         self._home += 1
         for index, record in enumerate(records):
             record.origin = index
-        again = _copier(records) if self._copies else lambda: records
+        again = copier(records) if self._copies else lambda: records
         batch = Batch(records, self._topic.name)
         outcome = await self._chain.run(Input(batch, again), self._contexts)
         for part in outcome.parts:
@@ -243,20 +242,3 @@ class _Producing:
             with contextlib.suppress(Exception):
                 return encode(value)
         return repr(value).encode(errors="backslashreplace")
-
-
-def _copier(records: list[Record]) -> Callable[[], list[Record]]:
-    """Return a function that makes the records anew, as they are now."""
-    fields = [(r.key, r.timestamp, r.headers, r.position, r.origin) for r in records]
-
-    def remake(values: list[Any]) -> list[Record]:
-        return [Record(value, *others) for value, others in zip(values, fields, strict=True)]
-
-    values = [record.value for record in records]
-    try:
-        # Several times quicker than deepcopy; takes plain values only, and leaves their types as they are.
-        frozen = marshal.dumps(values)
-    except ValueError:
-        kept = copy.deepcopy(values)
-        return lambda: remake(copy.deepcopy(kept))
-    return lambda: remake(marshal.loads(frozen))  # noqa: S302 - made three lines above

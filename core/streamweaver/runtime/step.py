@@ -12,6 +12,7 @@ from streamweaver.errors import Fatal, Retriable
 from streamweaver.record import Batch, Record
 from streamweaver.retry import Backoff
 from streamweaver.runtime.context import StepContext
+from streamweaver.runtime.keep import restorer
 from streamweaver.runtime.plugin_life import stray
 
 
@@ -45,6 +46,11 @@ class Limits:
     concurrency: int = 1
     attempts: int = 1
     backoff: Backoff = attrs.field(default=Backoff(0.2, 10.0))
+
+    def wait(self, error: Exception, tries: int) -> float:
+        """Return the seconds to wait after a failed try: those that the plugin asks for, else the back-off's."""
+        asked = error.after if isinstance(error, Retriable) else None
+        return self.backoff.wait(tries) if asked is None else asked
 
 
 def step_for(name: str, transform: Any, limits: Limits, blocking: bool) -> Step:
@@ -172,13 +178,14 @@ class AsyncRecordStep:
                 for chain in chains.values():
                     group.create_task(run(chain))
         except BaseExceptionGroup as errors:
-            # Only Fatal gets here; the group would hide it.
+            # Only what ends the whole batch gets here; the group would hide it.
             raise errors.exceptions[0] from None
         return outcomes
 
     async def _try(self, record: Record, context: StepContext) -> tuple[Made, Exception | None, int]:
-        """Call the function, again after `Retriable` and time-outs as often as the limits say."""
+        """Call the function; after `Retriable` and time-outs again, with the record as it was, while the limits allow."""
         tries = 0
+        restore = restorer(record) if self.limits.attempts > 1 else None
         while True:
             tries += 1
             try:
@@ -193,11 +200,15 @@ class AsyncRecordStep:
                 # In a task of its own it would pass for a record that was dropped on purpose.
                 return None, stray(error), tries
             except (Retriable, TimeoutError) as error:
+                if context.state.touched:
+                    # This try may have changed it, and only the chain can undo that: the whole batch is tried again.
+                    raise named(error, self.limits.timeout_seconds) from error
                 if tries >= self.limits.attempts:
                     return None, named(error, self.limits.timeout_seconds), tries
                 context.metrics.retries += 1
-                after = error.after if isinstance(error, Retriable) else None
-                await context.sleep(self.limits.backoff.wait(tries) if after is None else after)
+                await context.sleep(self.limits.wait(error, tries))
+                if restore is not None:
+                    restore()
             except Exception as error:
                 return None, error, tries
 

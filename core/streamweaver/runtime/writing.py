@@ -128,10 +128,8 @@ async def insist(scope: Scope, write: Callable[[Any], Awaitable[None]], item: An
             if tries >= scope.stage.retry.attempts:
                 raise Retriable(f"{why} (after {tries} tries)") from error
             scope.metrics.retries += 1
-            after = error.after if isinstance(error, Retriable) else None
-            wait = scope.stage.retry.backoff.wait(tries) if after is None else after
             scope.activity.now(f"waiting to write again: {why}")
-            await scope.clock.sleep(wait)
+            await scope.clock.sleep(scope.limits.wait(error, tries))
             scope.activity.now("writing")
         except SystemExit as error:
             raise Fatal(f"the sink called sys.exit({error.code})") from error

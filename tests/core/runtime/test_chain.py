@@ -303,6 +303,66 @@ async def test_tries_of_a_record_are_not_multiplied() -> None:
     assert calls == 6
 
 
+@pytest.mark.parametrize("waits", ["busy", "no answer"])
+async def test_a_bad_neighbour_costs_no_other_record_its_tries(waits: str) -> None:
+    """One by one too, a record that may do better later is tried as often as asked, after the waits."""
+    calls: list[Any] = []
+
+    @transform
+    def work(batch: Batch) -> Iterable[Record]:
+        for record in batch:
+            calls.append(record.value["n"])
+            record.value["n"] += 100
+            if record.value["n"] == 100:
+                raise ValueError("bad")
+            if record.value["n"] == 101 and calls.count(1) < 3:
+                raise Retriable(waits, after=2.0) if waits == "busy" else TimeoutError(waits)
+        return batch
+
+    clock = ManualClock()
+    outcome = await run(chain_of(step(work), attempts=3), *({"n": n} for n in range(3)), using=[context(clock)])
+    assert [(f.origin, str(f.error), f.tries) for f in outcome.failures] == [(0, "bad", 1)]
+    assert [r.value["n"] for part in outcome.parts for r in part] == [101, 102]
+    assert calls == [0, 0, 1, 1, 1, 2]
+    assert len(clock.slept) == 2
+
+
+async def test_a_bad_neighbour_gives_no_record_more_tries() -> None:
+    """One that never does better fails after as many tries as asked."""
+    calls: list[Any] = []
+
+    @transform
+    def work(batch: Batch) -> Iterable[Record]:
+        calls.extend(r.value for r in batch)
+        if batch[0].value == 0:
+            raise ValueError("bad")
+        raise Retriable("busy")
+
+    outcome = await run(chain_of(step(work), attempts=3), 0, 1)
+    assert [(f.origin, f.tries) for f in outcome.failures] == [(0, 1), (1, 3)]
+    assert calls == [0, 1, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_try_that_failed_leaves_no_trace_in_state(concurrency: int) -> None:
+    """The state that an async function had changed before it asked for another try is as it was before."""
+    tries = 0
+
+    @transform
+    async def count(record: Record, context: TransformContext) -> Record:
+        nonlocal tries
+        context.state["n"] = context.state.get("n", 0) + 1
+        tries += 1
+        if tries == 2:
+            raise Retriable("busy")
+        return Record(context.state["n"])
+
+    chain = chain_of(step(count, attempts=3, concurrency=concurrency), attempts=3)
+    outcome = await run(chain, "a", "b", "c")
+    assert [r.value for part in outcome.parts for r in part] == [1, 2, 3]
+    assert outcome.failures == []
+
+
 @pytest.mark.parametrize("form", ["record", "overlapping", "batch"])
 async def test_a_cancellation_from_inside_costs_its_record(form: str) -> None:
     """Nobody has stopped the stage: the record is not dropped in silence, and the others go on."""

@@ -1,7 +1,6 @@
 """A producer stage on the embedded log: positions, counts, rates, steps, dead letters, stopping."""
 
 import asyncio
-import decimal
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from streamweaver import ProducerContext, Record, Rejected, Retriable, TransformContext, producer, transform
 from streamweaver.runtime.engine import Engine
-from streamweaver.runtime.producer import _copier
 from streamweaver.testing.harness import Ran, run_async
 
 PIPELINE = """
@@ -319,19 +317,3 @@ async def test_fatal_in_open_names_the_plugin(tmp_path: Path) -> None:
 
     ran = await go(Opening, tmp_path, fails=True)
     assert ran.summary.error == "stage p: cannot open Opening: OSError: no device (after 3 restarts)"
-
-
-def test_copies_keep_their_types() -> None:
-    """A step sees the same types when a record is tried again."""
-    plain: list[Any] = [{"n": 1, "t": (1, 2), "b": b"x", "f": 1.5, "s": {1}}, [True, None], "text"]
-    odd: list[Any] = [decimal.Decimal("1.5"), {"d": decimal.Decimal(2)}]
-    for values in (plain, odd):
-        records = [Record(value, "k", 1, (("h", b""),), 5, index) for index, value in enumerate(values)]
-        again = _copier(records)
-        first, second = again(), again()
-        assert first == second == records
-        assert [type(r.value) for r in first] == [type(v) for v in values]
-        assert all(
-            a.value is not b.value for a, b in zip(first, second, strict=True) if isinstance(a.value, dict | list)
-        )
-        assert [r.origin for r in first] == list(range(len(values)))

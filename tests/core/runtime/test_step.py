@@ -338,6 +338,26 @@ async def test_a_batch_call_without_answer_is_ended(form: str) -> None:
         await target.run(batch(0), context())
 
 
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_another_try_gets_the_record_as_it_came(concurrency: int) -> None:
+    """What a try had changed in place before it failed is undone, also what it had changed deep inside."""
+    tries: dict[int, int] = {}
+
+    @transform
+    async def work(record: Record) -> Record:
+        tries[record.value["id"]] = tries.get(record.value["id"], 0) + 1
+        record.value["seen"].append(tries[record.value["id"]])
+        record.key = "changed"
+        if tries[record.value["id"]] < 3:
+            raise Retriable("busy")
+        return record
+
+    given = batch({"id": 1, "seen": []}, {"id": 2, "seen": []}, keys=lambda value: value["id"])
+    result = await step(work, attempts=3, concurrency=concurrency).run(given, context())
+    assert [r.value for r in result.records] == [{"id": 1, "seen": [3]}, {"id": 2, "seen": [3]}]
+    assert result.failed == []
+
+
 async def test_bad_record_reaches_the_chain() -> None:
     """The step passes on whom the plugin blames."""
 
