@@ -183,7 +183,7 @@ class AsyncRecordStep:
         return outcomes
 
     async def _try(self, record: Record, context: StepContext) -> tuple[Made, Exception | None, int]:
-        """Call the function; after `Retriable` and time-outs again, with the record as it was, while the limits allow."""
+        """Call the function; after `Retriable` and time-outs again, with the record as it was, up to the limit."""
         tries = 0
         restore = restorer(record) if self.limits.attempts > 1 else None
         while True:
