@@ -17,12 +17,14 @@ from streamweaver_dashboard.column import to_json
 from streamweaver_dashboard.figures import Figures
 from streamweaver_dashboard.live_panel import LivePanel
 from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.tap import Listener, Past, Tap, read_back
+from streamweaver_dashboard.tap import Listener, Tap, read_back
 from streamweaver_dashboard.topics import Topics
 from streamweaver_dashboard.wish import MAX_TAILS, Watch
 
 HISTORY_RECORDS = 50_000
 HISTORY_SECONDS = 3.0
+READ_BACK_AT_ONCE = 2
+LAST_RECORDS = 100
 IDLE_MS = 30_000
 """How long a panel that nobody looks at is kept up, for a page that is loaded again."""
 SECOND_MS = 1_000
@@ -70,6 +72,7 @@ class Hub:
         self._figures_tap: _FiguresListener | None = None
         self._starting: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
+        self._reading_back = asyncio.Semaphore(READ_BACK_AT_ONCE)
         self._tick = 0
         self._metrics: tuple[int, bytes] = (0, b"null")
         self._alerts: tuple[int, bytes] = (-1, b"null")
@@ -168,36 +171,53 @@ class Hub:
         while live.panel.id in self.panels:
             try:
                 tap = await self._hear(topic, live)
-                past = await self.past(live, dict(tap.positions))
+                until = dict(tap.positions)
+                async with self._reading_back:
+                    await self._remember(live, until)
             except BrokerError as error:
-                if live.error != str(error):
-                    live.error, live.seq = str(error), live.seq + 1
+                live.fail(str(error))
                 self._unhear(topic, live)
                 await asyncio.sleep(1)
                 continue
             except Exception as error:  # a codec or a broker may be defective: the panel says so, the others go on
                 self._log("error", "panel cannot be shown", panel=live.panel.id, error=repr(error))
-                live.error, live.seq = f"{type(error).__name__}: {error}", live.seq + 1
+                live.fail(f"{type(error).__name__}: {error}")
                 self._unhear(topic, live)
                 return
-            live.begin(past, self._clock())
+            live.begin(self._clock())
             self._woken.set()
             return
         self._unhear(topic, live)
 
-    async def past(self, live: LivePanel, until: dict[int, int]) -> Past:
+    async def _remember(self, live: LivePanel, until: dict[int, int]) -> None:
         """Read back what a panel shows at first."""
-        most = live.panel.limit or HISTORY_RECORDS if live.panel.kind == "feed" else HISTORY_RECORDS
-        topic = live.panel.topic
-        # A feed looks back as far as it must: its topic may rest for long.
-        since = 0 if live.panel.kind in ("feed", "table") else self._clock() - live.span_ms
-        if live.panel.where:
-            most = HISTORY_RECORDS
-        codec = self.topics.codec(topic)
-        past = await read_back(self._broker, topic, codec, since=since, until=until, most=most, seconds=HISTORY_SECONDS)
-        if not past.batches and live.panel.kind in ("number", "gauge") and live.panel.show == "last":
-            past = await read_back(self._broker, topic, codec, since=0, until=until, most=100, seconds=HISTORY_SECONDS)
-        return past
+        panel = live.panel
+        codec = self.topics.codec(panel.topic)
+        # A feed or table looks back as far as it must: its topic may rest for long.
+        since = 0 if panel.kind in ("feed", "table") else self._clock() - live.span_ms
+        most = panel.limit if panel.kind == "feed" and panel.limit and not panel.where else HISTORY_RECORDS
+        found = 0
+
+        def take(seen: Seen) -> None:
+            nonlocal found
+            found += len(seen)
+            live.remember(seen, self._clock())
+
+        async def read(since: int, most: int) -> None:
+            await read_back(
+                self._broker,
+                panel.topic,
+                codec,
+                since=since,
+                until=until,
+                most=most,
+                seconds=HISTORY_SECONDS,
+                take=take,
+            )
+
+        await read(since, most)
+        if not found and panel.show == "last" and panel.kind in ("number", "gauge"):
+            await read(0, LAST_RECORDS)
 
     def _idle(self, now: int) -> None:
         watched = {name for client in self.clients for name in client.panels}

@@ -9,12 +9,42 @@ from streamweaver.config.dashboard import Panel
 from streamweaver_dashboard.column import to_json
 from streamweaver_dashboard.filter import Filter
 from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.tap import Past
-from streamweaver_dashboard.view import Feed, make_view
+from streamweaver_dashboard.tap import in_order
+from streamweaver_dashboard.view import Feed, View, make_view
 
 KEPT_UPDATES = 50
 KEPT_BYTES = 512 * 1024
 HELD_RECORDS = 100_000
+
+
+class Past:
+    """The records with which a view begins.
+
+    Only a feed, which goes by the order of time over all partitions, has to wait for the last of them; of each
+    partition it keeps the newest.
+    """
+
+    def __init__(self, view: View, limit: int | None) -> None:
+        self._view = view
+        self._limit = limit or 0
+        self._newest: dict[int, deque[Seen]] = {}
+
+    def add(self, seen: Seen, now: int) -> None:
+        """Take records, in the order of their partition."""
+        if not isinstance(self._view, Feed):
+            self._view.add(seen, now)
+            return
+        kept = self._newest.setdefault(seen.partition, deque())
+        kept.append(seen if len(seen) <= self._limit else seen.part(range(len(seen) - self._limit, len(seen))))
+        while sum(map(len, kept)) - len(kept[0]) >= self._limit:
+            kept.popleft()
+
+    def end(self) -> None:
+        """Hand on what was kept."""
+        if isinstance(self._view, Feed):
+            for seen in in_order([seen for kept in self._newest.values() for seen in kept]):
+                self._view.begin_with(seen)
+        self._newest.clear()
 
 
 class LivePanel:
@@ -31,7 +61,8 @@ class LivePanel:
         self.idle_since: int | None = None
         """Since when (ms) nobody looks."""
         self._filter = Filter(panel.where)
-        self._view = make_view(panel, tick_ms)
+        self._tick_ms = tick_ms
+        self._begin_anew()
         self._held: deque[Seen] = deque()
         self._held_records = 0
         self._parts: deque[tuple[int, bytes]] = deque()
@@ -65,14 +96,24 @@ class LivePanel:
         self._forget()
         self.seq += 1
 
-    def begin(self, past: Past, now: int) -> None:
-        """Put in the past, then what was held back meanwhile."""
-        for seen in past.batches:
-            chosen = self._filter.choose(seen)
-            if isinstance(self._view, Feed):
-                self._view.begin_with(chosen)
-            else:
-                self._view.add(chosen, now)
+    def fail(self, error: str) -> None:
+        """Note that the past could not be read: its beginning, which is in the view already, goes."""
+        self._begin_anew()
+        if self.error != error:
+            self.error = error
+            self.seq += 1
+
+    def _begin_anew(self) -> None:
+        self._view = make_view(self.panel, self._tick_ms)
+        self._past = Past(self._view, self.panel.limit)
+
+    def remember(self, seen: Seen, now: int) -> None:
+        """Put in records of the past, in the order of their partition."""
+        self._past.add(self._filter.choose(seen), now)
+
+    def begin(self, now: int) -> None:
+        """End the past; put in what was held back meanwhile."""
+        self._past.end()
         self.ready = True
         for seen in self._held:
             self._view.add(self._filter.choose(seen), now)

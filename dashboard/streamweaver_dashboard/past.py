@@ -8,9 +8,9 @@ import attrs
 from streamweaver import Broker, Codec
 from streamweaver.config.dashboard import Panel
 from streamweaver_dashboard.filter import Filter
-from streamweaver_dashboard.live_panel import make_part
+from streamweaver_dashboard.live_panel import Past, make_part
 from streamweaver_dashboard.tap import read_back
-from streamweaver_dashboard.view import Feed, Line, make_view
+from streamweaver_dashboard.view import Line, make_view
 
 PANEL_RECORDS = 200_000
 PANEL_SECONDS = 3.0
@@ -42,13 +42,18 @@ async def panel_history(broker: Broker, codec: Codec, panel: Panel, start: int, 
     view = Line(asked, 1, until=end) if panel.kind == "line" else make_view(asked, TICK_MS)
     topic = panel.topic
     ends = {p: await broker.offset_at(topic, p, end) for p in range(len(await broker.ranges(topic)))}
-    past = await read_back(broker, topic, codec, since=start, until=ends, most=PANEL_RECORDS, seconds=PANEL_SECONDS)
-    chosen = Filter(panel.where)
-    for seen in past.batches:
-        if isinstance(view, Feed):
-            view.begin_with(chosen.choose(seen))
-        else:
-            view.add(chosen.choose(seen), end)
+    chosen, begin = Filter(panel.where), Past(view, panel.limit)
+    past = await read_back(
+        broker,
+        topic,
+        codec,
+        since=start,
+        until=ends,
+        most=PANEL_RECORDS,
+        seconds=PANEL_SECONDS,
+        take=lambda seen: begin.add(chosen.choose(seen), end),
+    )
+    begin.end()
     view.take(end)
     return make_part(panel, 0, view.snapshot(end), end, snapshot=True, complete=past.complete)
 

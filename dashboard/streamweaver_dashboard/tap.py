@@ -1,7 +1,7 @@
 """Reading topics: each once, however many look at it; and reading back a part of the past."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import attrs
@@ -142,8 +142,13 @@ async def read_back(
     until: Mapping[int, int] | None = None,
     most: int,
     seconds: float,
+    take: Callable[[Seen], None] | None = None,
 ) -> Past:
-    """Read the newest records before the offsets `until` (the ends), from a time on; at most so many, so long."""
+    """Read the newest records before the offsets `until` (the ends), from a time on; at most so many, so long.
+
+    With `take` each batch is handed on as it comes, in the order of its partition only, and none is kept: the records
+    of some minutes can be many.
+    """
     ranges = await broker.ranges(topic)
     ends = {
         partition: held.end if until is None else until.get(partition, held.end)
@@ -171,7 +176,7 @@ async def read_back(
                     if rows.partition in left and len(rows):
                         seen = decode(rows, codec)
                         fitting = sum(offset < end for offset in seen.offsets)
-                        batches.append(seen if fitting == len(seen) else seen.part(range(fitting)))
+                        (take or batches.append)(seen if fitting == len(seen) else seen.part(range(fitting)))
                     if rows.next_offset >= end:
                         left.pop(rows.partition, None)
                 await asyncio.sleep(0)

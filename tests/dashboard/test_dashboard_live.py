@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from streamweaver import BrokerContext
+from streamweaver import BrokerContext, StorageError
 from streamweaver_dashboard import hub as hub_module
 from streamweaver_dashboard import live as live_module
 from streamweaver_dashboard import server as server_module
@@ -409,3 +409,24 @@ async def test_too_many_messages_end_the_connection(dashboard):
                 await viewer.say(type="ping", id=number)
                 await viewer.hear()
         assert closed.value.rcvd.code == 1008
+
+
+async def test_a_panel_whose_topic_fails_says_so_and_comes_back(dashboard, monkeypatch):
+    """While a topic cannot be read its panel tells why, the others go on; then it shows each record once."""
+    broken = [True]
+    read_back = hub_module.read_back
+
+    async def failing(broker, topic, codec, **options):
+        past = await read_back(broker, topic, codec, **options)
+        if broken[0] and topic == "orders":
+            raise StorageError("disk gone")
+        return past
+
+    monkeypatch.setattr(hub_module, "read_back", failing)
+    async with dashboard() as running, running.live() as viewer:
+        await running.append("orders", [order("A", 1), order("A", 2)])
+        await viewer.watch("symbols")
+        assert (await viewer.part("symbols"))["error"] == "disk gone"
+        broken[0] = False
+        part = await viewer.part("symbols", lambda part: "data" in part)
+        assert part["data"]["values"] == [[2]]
