@@ -78,7 +78,7 @@ function TopBar({ view }: { view: ViewName }) {
   const alarms = firing.value.length;
   return (
     <header class="top">
-      <a class="brand" href={link("streams")} aria-label="StreamWeaver, streams">
+      <a class="brand" href={link("streams")} title="StreamWeaver">
         <img src={mark} alt="" width="22" height="22" />
         <span>{inert(pipeline.value?.pipeline ?? session.value?.pipeline ?? "StreamWeaver", 40)}</span>
       </a>

@@ -1,0 +1,260 @@
+"""What the page's tests share: the built page, a real browser, and a real pipeline whose input the test writes."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+ARTIFACTS = ROOT / ".cache" / "screenshots"
+PATIENCE = 30.0
+"""Seconds after which something that must happen is taken to have failed."""
+
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-precise-memory-info",
+]
+
+PIPELINE = """
+name: shop
+topics:
+  lines: {{partitions: 1}}
+  trades: {{partitions: 1}}
+producers:
+  file: {{use: file_tail, paths: ["{input}"], to: lines, poll_seconds: 0.05}}
+flows:
+  parse:
+    from: lines
+    steps:
+      - {{use: parse_log, format: json}}
+      - {{use: convert, types: {{price: float}}}}
+    to: trades
+dashboard:
+  port: {port}
+  panels:
+    - {{title: Prices, from: trades, kind: line, y: price, by: symbol, span: 1m, decimals: 2}}
+    - {{title: Notes, from: trades, kind: feed, fields: [symbol, price, note], limit: 50, top: 100}}
+    - {{title: Symbols, from: trades, kind: bar, by: symbol, span: 10m}}
+    - {{title: Latest, from: trades, kind: table, by: symbol, fields: [price, note], decimals: 2}}
+    - {{title: Price now, from: trades, kind: number, y: price, show: last, decimals: 2}}
+    - {{title: Level, from: trades, kind: gauge, y: price, show: last, min: 0, max: 200, warn: 100, bad: 150}}
+    - {{title: Map, from: trades, kind: heatmap, by: symbol, split: note, span: 10m}}
+    - {{title: Raw, from: lines, kind: feed, fields: [line]}}
+"""
+
+
+def _required(what: str) -> None:
+    """Without what is needed these tests cannot run; where everything must, that is a failure."""
+    if os.environ.get("STREAMWEAVER_REQUIRE_REAL") == "1":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def build_page() -> ModuleType:
+    """The program that builds the page."""
+    spec = importlib.util.spec_from_file_location("build_page", ROOT / "dashboard" / "build_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def static(build_page: ModuleType) -> Path:
+    """The built page, made anew if its sources changed."""
+    if not build_page.is_current(ROOT / build_page.WEB, ROOT / build_page.STATIC) and build_page.find_npm() is None:
+        _required("the page is not built and there is no npm")
+    build_page.build()
+    return ROOT / build_page.STATIC
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        _required("no Chromium on PATH")
+    arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
+    expect.set_options(timeout=15_000)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield started
+        started.close()
+
+
+@attrs.define
+class Pipeline:
+    """A pipeline in a process of its own, with its dashboard on a port that stays the same."""
+
+    file: Path
+    input: Path
+    port: int
+    process: subprocess.Popen[str] | None = None
+    output: list[str] = attrs.field(factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start it and wait until the dashboard listens."""
+        self.process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("streamweaver")), "pipeline", "up", str(self.file)],
+            cwd=self.file.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        told = threading.Event()
+        self.output.clear()
+        threading.Thread(target=self._read, args=(self.process, told), daemon=True).start()
+        told.wait(PATIENCE)
+        if not any("event=dashboard" in line for line in self.output):
+            self.stop()
+            pytest.fail("the dashboard did not start: " + "".join(self.output[-20:]))
+
+    def _read(self, process: subprocess.Popen[str], told: threading.Event) -> None:
+        """Keep what it says, to its end; tell when it listens, or ended before it did."""
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self.output.append(line)
+                if "event=dashboard" in line:
+                    told.set()
+        told.set()
+
+    def stop(self, how: int = signal.SIGKILL) -> None:
+        """End it, by default as a crash would."""
+        if self.process is None:
+            return
+        self.process.send_signal(how)
+        self.process.wait(PATIENCE)
+        self.process = None
+
+    def pause(self) -> contextlib.AbstractContextManager[None]:
+        """Stop the process without ending it, as a lost network looks from the page."""
+        assert self.process is not None
+        process = self.process
+
+        @contextlib.contextmanager
+        def paused() -> Iterator[None]:
+            process.send_signal(signal.SIGSTOP)
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGCONT)
+
+        return paused()
+
+    def write(self, *lines: Any) -> None:
+        """Append to the input; anything but text as JSON."""
+        with self.input.open("a", encoding="utf-8") as file:
+            for line in lines:
+                file.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
+
+    def ask(self, path: str, **parameters: Any) -> Any:
+        """The answer of the dashboard's API."""
+        query = "?" + urllib.parse.urlencode(parameters) if parameters else ""
+        with urllib.request.urlopen(f"{self.address}api/{path}{query}", timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def values(self, topic: str) -> list[Any]:
+        """All values of a topic, in order."""
+        return list(self.ask(f"topics/{topic}/records", limit=500, **{"from": "start"})["records"]["value"])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, static: Path) -> Iterator[Callable[..., Pipeline]]:
+    """Return a way to start a pipeline; the text has places for `input` and `port`."""
+    started: list[Pipeline] = []
+
+    def start(text: str = PIPELINE) -> Pipeline:
+        file, source, port = tmp_path / "pipeline.yaml", tmp_path / "input.log", free_port()
+        source.touch()
+        file.write_text(text.format(input=source, port=port))
+        made = Pipeline(file, source, port)
+        started.append(made)
+        made.start()
+        return made
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def view(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Return a way to open a page; what it logs as an error, and each foreign address it asks for, fails the test."""
+    complaints: list[str] = []
+    with contextlib.ExitStack() as stack:
+
+        def look(
+            pipeline: Pipeline, where: str = "streams", *, width: int = 1280, height: int = 800, theme: Any = "light"
+        ) -> Page:
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE * 1000)
+            # While the server is away the browser itself logs each attempt to reach it.
+            page.on(
+                "console",
+                lambda said: (
+                    complaints.append(said.text)
+                    if said.type == "error" and "ERR_" not in said.text and "WebSocket" not in said.text
+                    else None
+                ),
+            )
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on(
+                "request",
+                lambda request: (
+                    None if request.url.startswith(pipeline.address) else complaints.append(f"asked for {request.url}")
+                ),
+            )
+            page.goto(f"{pipeline.address}#/{where}")
+            return page
+
+        yield look
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def keep() -> Callable[[Page, str], Path]:
+    """Return a way to keep a screenshot as a test artifact."""
+
+    def shoot(page: Page, name: str) -> Path:
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        page.screenshot(path=path)
+        return path
+
+    return shoot

@@ -1,0 +1,132 @@
+"""The page's line to the server: lost, silent, with missing messages, hidden; it heals, and shows what it missed."""
+
+import json
+import re
+
+from playwright.sync_api import Page, expect
+
+
+def panel(page: Page, title: str):
+    return page.get_by_role("region", name=title, exact=True)
+
+
+def number(page: Page):
+    return panel(page, "Price now").locator(".number-value")
+
+
+def test_page_survives_a_restart_of_the_server(pipeline, view):
+    """When the server dies the page says since when it is stale; with the next one it goes on and marks the time."""
+    shop = pipeline()
+    page = view(shop)
+    shop.write({"symbol": "A", "price": 1, "note": "before"})
+    expect(number(page)).to_have_text("1.00")
+    expect(panel(page, "Notes").locator(".feed-row")).to_have_count(1)
+    shop.stop()
+    expect(page.get_by_role("status").filter(has_text=re.compile(r"stale since \d\d:\d\d:\d\d"))).to_be_visible()
+    shop.start()
+    expect(page.get_by_text("stale since")).to_have_count(0)
+    shop.write({"symbol": "A", "price": 2, "note": "after"})
+    expect(number(page)).to_have_text("2.00")
+    rows = panel(page, "Notes").get_by_role("listitem")
+    expect(rows).to_have_text([re.compile("after"), re.compile(r"not connected \d\d:\d\d:\d\d"), re.compile("before")])
+
+
+def test_page_notices_silence(pipeline, view):
+    """A line that stays open but says nothing for 12 seconds is stale too, and is made anew."""
+    shop = pipeline()
+    page = view(shop)
+    shop.write({"symbol": "A", "price": 1})
+    expect(number(page)).to_have_text("1.00")
+    with shop.pause():
+        expect(page.get_by_text("stale since")).to_be_visible(timeout=20_000)
+    shop.write({"symbol": "A", "price": 2})
+    expect(number(page)).to_have_text("2.00")
+    expect(page.get_by_text("stale since")).to_have_count(0)
+
+
+def test_page_fills_and_shows_a_gap(pipeline, view):
+    """When an update goes missing on the way, the panel is filled anew from a snapshot and says so."""
+    shop = pipeline()
+    page = view(shop, "alerts")
+    drop = {"next": False, "dropped": 0}
+
+    def route(ws):
+        server = ws.connect_to_server()
+
+        def to_page(message):
+            parts = json.loads(message).get("panels", [])
+            if drop["next"] and any(part["kind"] == "feed" and not part["snapshot"] for part in parts):
+                drop["next"] = False
+                drop["dropped"] += 1
+                return
+            ws.send(message)
+
+        server.on_message(to_page)
+        ws.on_message(server.send)
+
+    page.route_web_socket(re.compile("/live$"), route)
+    page.goto(f"{shop.address}#/streams")
+    page.reload()
+    notes = panel(page, "Notes")
+    shop.write({"symbol": "A", "price": 1, "note": "one"})
+    expect(notes.locator(".feed-row")).to_have_count(1)
+    drop["next"] = True
+    shop.write({"symbol": "A", "price": 2, "note": "lost on the way"})
+    # What follows the lost update shows that one is missing.
+    expect(panel(page, "Latest").locator("tbody tr").first).to_be_visible()
+    for n in range(50):
+        shop.write({"symbol": "A", "price": 3, "note": f"later {n}"})
+        page.wait_for_timeout(100)
+        if notes.get_by_text("update gap").count():
+            break
+    assert drop["dropped"] == 1
+    expect(notes.get_by_text("1 update gap, filled")).to_be_visible()
+    expect(notes.locator(".feed-row", has_text="lost on the way")).to_be_visible()
+
+
+def test_page_hidden_watches_nothing_and_catches_up(pipeline, view):
+    """A hidden page asks for no panels and gets none; shown again it begins with a fresh snapshot."""
+    shop = pipeline()
+    page = view(shop, "alerts")
+    frames: list[dict] = []
+    wishes: list[dict] = []
+
+    def route(ws):
+        server = ws.connect_to_server()
+
+        def to_page(message):
+            frames.append(json.loads(message))
+            ws.send(message)
+
+        def to_server(message):
+            wishes.append(json.loads(message))
+            server.send(message)
+
+        server.on_message(to_page)
+        ws.on_message(to_server)
+
+    page.route_web_socket(re.compile("/live$"), route)
+    page.goto(f"{shop.address}#/streams")
+    page.reload()
+    shop.write({"symbol": "A", "price": 1})
+    expect(number(page)).to_have_text("1.00")
+
+    hide = """(hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    page.wait_for_function("() => true")
+    assert wishes[-1]["panels"] == {}
+    assert wishes[-1]["metrics"] is False
+    page.wait_for_timeout(500)
+    seen = len(frames)
+    shop.write(*({"symbol": "A", "price": n} for n in range(2, 500)))
+    page.wait_for_timeout(2500)
+    assert not any(frame.get("panels") or frame.get("metrics") for frame in frames[seen:])
+    assert number(page).inner_text() == "1.00"
+
+    page.evaluate(hide, False)
+    expect(number(page)).to_have_text("499.00")
+    back = [part for frame in frames[seen:] for part in frame.get("panels", []) if part["kind"] == "feed"]
+    assert back[0]["snapshot"] is True
