@@ -102,19 +102,24 @@ async def _run_lane(scope: Scope, lane: Lane, stop: Stop) -> None:
         scope.observers.call("stage_started", stage=scope.stage.name)
         generator = plugin.produce(context)
         source = source_for(generator, Limiter(scope.clock, scope.stage.rate), blocking=use.plugin.blocking)
-        producing = _Producing(scope, lane, steps, context)
+        # Only who promises exact positions brings the same records again behind one.
+        producing = _Producing(scope, lane, steps, context, resume.get("past", 0) if use.plugin.resumes else 0)
         try:
             await producing.run(source, stop)
         finally:
             left = await source.close()
         # Reached only when nothing failed: what was yielded before the stop is stored as well, up to `count`.
-        await producing.store(left if scope.stage.count is None else left[: producing.left])
+        await producing.store(left)
 
 
 class _Producing:
-    """Stores what a producer yields, one unit of work for all that is there."""
+    """Stores what a producer yields, one unit of work for all that is there.
 
-    def __init__(self, scope: Scope, lane: Lane, steps: OpenSteps, context: ProducerStageContext) -> None:
+    A yielded list may reach beyond `count`; then it is cut, and the position remembers how many records `past` it are
+    stored, so that a run with a higher `count` leaves these out when the list comes again.
+    """
+
+    def __init__(self, scope: Scope, lane: Lane, steps: OpenSteps, context: ProducerStageContext, past: int) -> None:
         assert scope.stage.output is not None, "the graph gives each producer an output"
         topic = scope.plan.topics[scope.stage.output]
         self._scope = scope
@@ -130,6 +135,7 @@ class _Producing:
         self._copies = bool(steps.steps)
         self._position: Any = context.position
         self._emitted = context.emitted
+        self._past = self._again = past
         self._home = 0
 
     def _encode(self, records: list[Record]) -> Encoded:
@@ -155,6 +161,11 @@ class _Producing:
 
     async def store(self, items: list[Item]) -> None:
         """Process items and store them with the position, as one unit of work."""
+        again = min(self._again, len(items))
+        self._again -= again
+        items = items[again:] if again else items
+        cut = self._scope.stage.count is not None and len(items) > self.left
+        items = items[: self.left] if cut else items
         if not items:
             return
         started = time.perf_counter()
@@ -168,9 +179,10 @@ class _Producing:
             letters = [letter for item in items if isinstance(item, Rejected) for letter in self._reject(item, tally)]
             if records:
                 letters += await self._process(unit, records, tally)
-            position = next((i.position for i in reversed(items) if i.position is not None), self._position)
+            position, past = self._stand(items)
             emitted = self._emitted + len(items)
-            unit.mark_position(msgspec.msgpack.encode({"position": position, "emitted": emitted}))
+            stands = {"position": position, "emitted": emitted} | ({"past": past} if cut else {})
+            unit.mark_position(msgspec.msgpack.encode(stands))
             scope.letter_unit(unit, letters)
             for context in self._contexts:
                 changes = context.state.changes()
@@ -184,12 +196,19 @@ class _Producing:
             raise
         for context in self._contexts:
             context.state.committed()
-        self._position, self._emitted = position, emitted
+        self._position, self._past, self._emitted = position, past, emitted
         scope.metrics.settle(tally)
         now = scope.clock.now()
         scope.metrics.latency.add_ages(now, [r.timestamp if type(r.timestamp) is int else now for r in records])
         scope.settled_time = now
         scope.finish_unit(started, len(items), tally.out)
+
+    def _stand(self, items: list[Item]) -> tuple[Any, int]:
+        """Return the last position once the items are stored, and how many items have come after it."""
+        for after, item in enumerate(reversed(items)):
+            if item.position is not None:
+                return item.position, after
+        return self._position, self._past + len(items)
 
     async def _process(self, unit: UnitOfWork, records: list[Record], tally: Tally) -> list[DeadLetter]:
         # Records without a key: all of a unit to one partition, the next unit to the next.
