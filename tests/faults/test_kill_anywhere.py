@@ -227,9 +227,14 @@ def proof(tmp_path: Path) -> Iterator[Proof]:
     launcher.kill_all()
 
 
-def prove(proof: Proof, *, lines: int, rate: int, rounds: int, random_kills: int) -> None:
+# Reached only after seconds of work, or close to another point: left to the long form.
+SLOW = {"before the checkpoint", "after the sink's mark", "next part begun"}
+
+
+def prove(proof: Proof, points: Iterable[str], *, lines: int, rate: int, rounds: int, random_kills: int) -> None:
     """Kill at every named point and at random moments, in random order, while the files are written; then verify."""
-    kills = [*POINTS] * rounds + [""] * random_kills
+    kills = [*points] * rounds + [""] * random_kills
+    kills.sort()  # a set has no order that a seed could repeat
     proof.chance.shuffle(kills)
     # The first start makes the log's tables, so this point is there only.
     first = "tables made, the version not"
@@ -256,8 +261,8 @@ def prove(proof: Proof, *, lines: int, rate: int, rounds: int, random_kills: int
 
 @pytest.mark.timeout(300)
 def test_every_line_arrives_exactly_once_whenever_the_process_is_killed(proof: Proof) -> None:
-    """Killed once at each named point and at random moments, nothing is lost, doubled or out of order."""
-    prove(proof, lines=20_000, rate=1_000, rounds=1, random_kills=4)
+    """Killed once at nearly each named point and at random moments, nothing is lost, doubled or out of order."""
+    prove(proof, POINTS.keys() - SLOW, lines=20_000, rate=1_000, rounds=1, random_kills=3)
 
 
 @pytest.mark.soak
@@ -265,4 +270,4 @@ def test_every_line_arrives_exactly_once_whenever_the_process_is_killed(proof: P
 def test_200_000_lines_arrive_exactly_once_whenever_the_process_is_killed(proof: Proof) -> None:
     """The same with 200,000 lines, three times at each point and 30 times at random."""
     proof.rotate_bytes = 4_000_000
-    prove(proof, lines=200_000, rate=1_000, rounds=3, random_kills=30)
+    prove(proof, POINTS, lines=200_000, rate=1_000, rounds=3, random_kills=30)
