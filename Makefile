@@ -16,7 +16,7 @@ GATE       = $(if $(ARGS),,--cov --cov-branch --cov-report=term:skip-covered --c
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo logs test check format-check lint types imports docs soak bench clean
+.PHONY: help setup demo logs kafka page schema test check format-check lint types imports docs soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,15 @@ demo: setup ## run the demo pipeline (ARGS="--duration 10s")
 
 logs: setup ## follow this machine's own log files (STREAMWEAVER_LOG=FILE for another)
 	@$(BIN)/streamweaver pipeline up pipelines/logs.yaml $(ARGS)
+
+kafka: setup ## bring up a real Kafka broker on this machine without containers (ARGS=down stops it); needs Java 17 and Maven
+	@$(BIN)/python tools/kafka/local.py $(or $(ARGS),up)
+
+page: setup ## build the dashboard's page, if its sources have changed; needs Node 20.19 or newer
+	@$(BIN)/python dashboard/build_page.py
+
+schema: setup ## write the JSON Schema that the shipped pipelines name
+	@STREAMWEAVER_PLUGINS=streamweaver $(BIN)/streamweaver pipeline schema > pipelines/schema.json
 
 test: setup ## run the tests with the coverage gate (ARGS="tests/core -k retry" runs some, without it)
 	@$(BIN)/pytest $(PARALLEL) -m "not soak and not bench" $(GATE) $(ARGS)
