@@ -62,6 +62,7 @@ class Tally:
     filtered: int = 0
     dead_lettered: int = 0
     skipped: int = 0
+    lost: int = 0
 
     @property
     def unsettled(self) -> int:
@@ -105,6 +106,7 @@ class StageMetrics:
         self.filtered += tally.filtered
         self.dead_lettered += tally.dead_lettered
         self.skipped += tally.skipped
+        self.lost += tally.lost
 
     @property
     def in_flight(self) -> int:

@@ -61,7 +61,7 @@ class LaneWork(Generic[T]):
         self._scope.metrics.received += len(rows)
         self.tally.received += len(rows)
         if rows.lost:
-            self._scope.metrics.lost += rows.lost
+            self.tally.lost += rows.lost
             self._scope.log(
                 "error",
                 "records lost: retention removed them before this stage read them",

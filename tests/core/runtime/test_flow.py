@@ -11,6 +11,7 @@ import pytest
 from streamweaver import (
     Batch,
     BrokerContext,
+    Fatal,
     ProducerContext,
     Record,
     Rows,
@@ -36,7 +37,7 @@ def numbers(context: ProducerContext, *, upto: int = 10) -> Iterable[Record]:
 @transform("running_sum", groups_by="by")
 @attrs.define
 class RunningSum:
-    """Sum by key; refuses what `bad` names; fails the whole stage `crashes` times."""
+    """Sum by key; refuses what `bad` names."""
 
     by: str = option(default="key", help="field")
     bad: list[int] = option(factory=list, help="values refused")
@@ -306,7 +307,7 @@ flows:
 
 
 async def test_lost_records_are_counted_and_logged(tmp_path: Path) -> None:
-    """What retention took before the flow read it is told, not passed over."""
+    """What retention took before the flow read it is told, not passed over; counted once, however often it starts."""
     await go(tmp_path, 10)
     plan = plan_of(PIPELINE % (10, [], ""), [numbers, RunningSum])
     broker: Any = plan.broker.build()
@@ -326,7 +327,19 @@ async def test_lost_records_are_counted_and_logged(tmp_path: Path) -> None:
     lost = (await broker.ranges("a"))[0].begin
     committed = (await broker.offsets("t.f")).get(("a", 0), 0)
     await broker.close()
-    ran = await go(tmp_path, 10)
+    starts = 0
+
+    @transform("running_sum", groups_by="by")
+    def shaky(batch: Batch, *, by: str = "key", bad: list[int]) -> Iterable[Record]:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise Fatal("down")
+        return batch
+
+    text = PIPELINE % (10, [], "restart: {initial: 1ms}")
+    ran = await run_async(text, [numbers, shaky], data_dir=tmp_path)
     assert lost > committed
-    assert ran.counts["f"]["lost"] == lost - committed
-    assert [line.fields["lost"] for line in ran.log if line.event.startswith("records lost")] == [lost - committed]
+    assert (ran.counts["f"]["restarts"], ran.counts["f"]["lost"]) == (1, lost - committed)
+    told = [line.fields["lost"] for line in ran.log if line.event.startswith("records lost")]
+    assert told == [lost - committed] * 2
