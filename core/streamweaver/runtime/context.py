@@ -76,11 +76,12 @@ class StageContext:
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter of the stage's own."""
-        self.metrics.counters[name] = self.metrics.counters.get(name, 0) + amount
+        self.metrics.counters[name] = self.metrics.counters.get(name, 0) + int(amount)
 
     def gauge(self, name: str, value: float) -> None:
         """Set a figure of the stage's own."""
-        self.metrics.gauges[name] = value
+        # A number of another library would keep all figures from being published.
+        self.metrics.gauges[name] = float(value)
 
 
 @attrs.define

@@ -2,8 +2,12 @@
 
 import asyncio
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import msgspec
+import pytest
 
 from core.runtime.runtime_kit import ManualClock
 from streamweaver.metrics import StageMetrics
@@ -43,6 +47,17 @@ def test_figures_of_the_plugins_own_are_published() -> None:
     context.gauge("temperature", 2.0)
     assert context.metrics.snapshot()["counters"] == {"seen": 5}
     assert context.metrics.snapshot()["gauges"] == {"temperature": 2.0}
+
+
+def test_figures_are_plain_numbers_whatever_gave_them() -> None:
+    """They can be published; what is no number is the plugin's mistake, where it makes it."""
+    context = stage()
+    context.gauge("share", Fraction(1, 2))  # type: ignore[arg-type]
+    context.count("seen", Fraction(3))  # type: ignore[arg-type]
+    assert msgspec.json.decode(msgspec.json.encode(context.metrics.snapshot()))["gauges"] == {"share": 0.5}
+    assert context.metrics.counters == {"seen": 3}
+    with pytest.raises(ValueError, match="hot"):
+        context.gauge("temperature", "hot")  # type: ignore[arg-type]
 
 
 async def test_blocking_code_runs_in_one_thread_of_the_stage() -> None:
