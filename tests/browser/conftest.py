@@ -88,7 +88,7 @@ def static(build_page: ModuleType) -> Path:
     if not build_page.is_current(ROOT / build_page.WEB, ROOT / build_page.STATIC) and build_page.find_npm() is None:
         _required("the page is not built and there is no npm")
     build_page.build()
-    return ROOT / build_page.STATIC
+    return ROOT / Path(build_page.STATIC)
 
 
 @pytest.fixture(scope="session")

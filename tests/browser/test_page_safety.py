@@ -11,9 +11,9 @@ AXE = Path(__file__).parents[2] / "dashboard" / "web" / "node_modules" / "axe-co
 HOSTILE = {
     "symbol": "<img src=x onerror=alert(1)>",
     "price": 1,
-    "note": "<script>document.title='taken'</script> \u001b[31mred\u001b[0m \u202egpj.exe \u0000 {{7*7}} javascript:alert(1)",
+    "note": "<script>document.title='taken'</script> \u001b[31mred\u001b[0m \u202egpj.exe \u0000 {{7*7}}",
 }
-INERT = "<script>document.title='taken'</script> \u241b[31mred\u241b[0m \u27e8U+202E\u27e9gpj.exe \u2400 {{7*7}} javascript:alert(1)"
+INERT = "<script>document.title='taken'</script> \u241b[31mred\u241b[0m \u27e8U+202E\u27e9gpj.exe \u2400 {{7*7}}"
 
 
 def panel(page: Page, title: str):

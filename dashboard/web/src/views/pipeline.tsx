@@ -44,7 +44,9 @@ export function PipelineView() {
 
 function Facts({ of }: { of: Pipeline }) {
   const newest = metrics.value;
-  const unhealthy = Object.values(newest?.stages ?? {}).filter((stage) => stage.health !== "ok" && stage.health !== "ended").length;
+  const states = Object.values(newest?.stages ?? {}).map((stage) => stage.health);
+  const unhealthy = states.filter((health) => health === "stuck" || health === "failed").length;
+  const unknown = states.filter((health) => health === "unknown").length;
   return (
     <div class="view-facts">
       <span>{plural(of.stages.length, "stage")}</span>
@@ -52,6 +54,7 @@ function Facts({ of }: { of: Pipeline }) {
       <span>{words(of.delivery)}</span>
       {newest && newest.stale_seconds > 10 ? <Badge tone="warn">figures {span(newest.stale_seconds)} old</Badge> : null}
       {unhealthy > 0 ? <Badge tone="bad">{plural(unhealthy, "stage")} not healthy</Badge> : null}
+      {unknown > 0 ? <Badge tone="warn" shape="ring">nothing heard of {plural(unknown, "stage")}</Badge> : null}
     </div>
   );
 }

@@ -79,7 +79,7 @@ export function StageView({ name }: { name: string }) {
           <HistoryChart title="End-to-end latency" history={history.value} columns={[["latency_p50", "p50"], ["latency_p99", "p99"]]} format={millis} />
           <HistoryChart title="Processing time of a batch" history={history.value} columns={[["processing_p50", "p50"], ["processing_p99", "p99"]]} format={millis} />
           {stage.kind === "producer" ? null : <HistoryChart title="Lag" history={history.value} columns={[["lag_seconds", "seconds"]]} format={span} />}
-          <HistoryChart title="Errors, dead letters, restarts" history={history.value} columns={[["errors", "errors"], ["dead_lettered", "dead letters"], ["restarts", "restarts"]]} format={count} />
+          <HistoryChart title="Errors, dead letters, restarts" history={history.value} columns={[["errors", "errors"], ["dead_lettered", "dead letters"], ["restarts", "restarts"]]} format={whole} />
         </div>
       ) : null}
       <div class="columns">
@@ -108,6 +108,11 @@ export function StageView({ name }: { name: string }) {
       </div>
     </section>
   );
+}
+
+/** Counts have no value between two of them, so neither has their scale. */
+function whole(value: number): string {
+  return Number.isNaN(value) || Number.isInteger(value) ? count(value) : "";
 }
 
 function Fact({ name, children }: { name: string; children: string }) {
@@ -202,7 +207,7 @@ function HistoryChart({ title, history, columns, format }: {
   const draw = (): void => {
     const { time } = history;
     const last = time.at(-1);
-    if (last !== undefined) chart.current?.draw([time, ...columns.map(([column]) => history[column])], time[0] ?? last, last);
+    if (last !== undefined) chart.current?.draw([time, ...columns.map(([column]) => history[column])], Math.min(time[0] ?? last, last - 60_000), last);
   };
   useEffect(() => {
     if (!root.current) return;
