@@ -11,6 +11,7 @@ TABLE = {
     "plugin": ("streamweaver.cli.plugin", "group", "List the installed plugins, and what each can do."),
     "topic": ("streamweaver.cli.topic", "group", "List a pipeline's topics, and read records."),
     "dlq": ("streamweaver.cli.dlq", "group", "Look at dead letters, replay or discard them."),
+    "dashboard": ("streamweaver.cli.dashboard", "dashboard", "Show a pipeline that runs elsewhere, in the browser."),
     "log": ("streamweaver.cli.log", "group", "Verify an embedded log."),
     "completion": ("streamweaver.cli.completion", "completion", "Print a shell's completion script."),
 }

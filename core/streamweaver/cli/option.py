@@ -66,6 +66,19 @@ def set_option(command: F) -> F:
     return click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help=text)(command)
 
 
+def dashboard_options(command: F) -> F:
+    """Add `--port` and `--no-dashboard`; `dashboard_overrides` makes overrides of them."""
+    port = click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="Port of the dashboard; 0 for any.")
+    off = click.option("--no-dashboard", is_flag=True, help="Run without the dashboard.")
+    return port(off(command))
+
+
+def dashboard_overrides(port: int | None, no_dashboard: bool) -> tuple[str, ...]:
+    """Return what the two options say, in the words of the file."""
+    said = () if port is None else (f"dashboard.port={port}",)
+    return (*said, "dashboard.enabled=false") if no_dashboard else said
+
+
 def data_option(command: F) -> F:
     """Add `--data`."""
     text = "Where the embedded log and local state live.  [default: .streamweaver/<pipeline name>]"

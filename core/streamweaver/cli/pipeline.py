@@ -7,6 +7,8 @@ import click
 from streamweaver.cli.option import (
     Duration,
     WorkerName,
+    dashboard_options,
+    dashboard_overrides,
     data_option,
     file_argument,
     json_option,
@@ -43,6 +45,7 @@ def group() -> None:
 @data_option
 @click.option("--duration", type=Duration(), metavar="TIME", help="Stop by itself after this time, drained.")
 @click.option("--until-idle", is_flag=True, help="Stop when every producer has ended and no stage has lag.")
+@dashboard_options
 @json_option("End with a line of JSON: the counts of each stage.")
 @click.option(
     "--log-level",
@@ -71,6 +74,8 @@ def up(
     data: Path | None,
     duration: float | None,
     until_idle: bool,
+    port: int | None,
+    no_dashboard: bool,
     as_json: bool,
     log_level: str,
     log_format: str,
@@ -98,7 +103,7 @@ def up(
         log_level=log_level,
         log_format=log_format,
     )
-    ctx.exit(up_pipeline(file, overrides, wishes))
+    ctx.exit(up_pipeline(file, overrides + dashboard_overrides(port, no_dashboard), wishes))
 
 
 @group.command()
