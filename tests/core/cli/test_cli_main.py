@@ -15,7 +15,7 @@ PIPELINES = Path(__file__).parents[3] / "pipelines"
 
 COMMANDS = {
     "pipeline": ["up", "check", "graph", "status", "schema"],
-    "plugin": ["list", "show"],
+    "plugin": ["list", "show", "new", "test"],
     "topic": ["list", "tail"],
     "dlq": ["list", "show", "replay", "discard"],
     "log": ["check"],
