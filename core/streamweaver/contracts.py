@@ -191,8 +191,8 @@ class Sink(Protocol):
     the engine split the batch until the bad record stands alone. In each case nothing of that batch may have been
     written, or writing it again must do no harm.
 
-    `batch.topic` is the topic that the records belong to, also when they are dead letters that are replayed. (For a sink
-    with `committed` it is the one that their offsets belong to: the stage's replay topic.) The stage's `timeout`
+    `batch.topic` is the topic that the records belong to, also when they are dead letters that are replayed. (For a
+    sink with `committed` it is the one that their offsets belong to: the stage's replay topic.) The stage's `timeout`
     bounds `async` writes only.
 
     A sink may have `committed(topic, partition) -> int | None` (plain or `async`, called after `open`): the offset
@@ -321,7 +321,8 @@ class Reader(Protocol):
     async def poll(self, *, max_records: int = 5_000, timeout: float | None = None) -> list[Fetched]:
         """Return what waits, at most one item a partition, at once if there is any; else wait for it.
 
-        An empty list comes back only after `timeout` seconds. Never returns more than a few MiB at once.
+        An empty list comes back only after `timeout` seconds. Never returns more than a few MiB at once. An item
+        without rows says that nothing is, or is left, before its `next_offset`: who reads up to an end gets there.
         """
 
     async def close(self) -> None: ...

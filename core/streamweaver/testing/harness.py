@@ -185,4 +185,4 @@ async def _all(broker: Broker, topic: str) -> list[Fetched]:
                     del left[rows.partition]
     finally:
         await reader.close()
-    return sorted(found, key=lambda rows: (rows.partition, rows.offsets[0]))
+    return sorted(found, key=lambda rows: (rows.partition, rows.next_offset))

@@ -107,19 +107,20 @@ async def test_a_slow_reader_is_told_what_it_lost(launch: Launch) -> None:
         assert (fetched.lost, list(fetched.offsets)) == (0, [9])
 
 
-async def test_what_all_expired_is_counted_with_the_next_record(launch: Launch) -> None:
-    """When retention took everything the loss is told with the first record that comes after it."""
+async def test_a_loss_of_everything_is_told_at_once(launch: Launch) -> None:
+    """When retention took all that was left, who waits learns of it without a record, once, and goes on behind it."""
     broker = await launch()
     await broker.create([TopicSpec(name="t", retention_ms=1_000)])
     await append(broker, "t", 0, rows([b"x"] * 5))
     reader = await broker.reader({("t", 0): 2})
     later(broker, 10)
     await broker.maintain()
-    assert await reader.poll(timeout=0) == []
+    (nothing,) = await reader.poll(timeout=5)
+    assert (nothing.lost, len(nothing), nothing.next_offset) == (3, 0, 5)
     await append(broker, "t", 0, rows([b"y"]))
     (fetched,) = await read(reader, 1)
     await reader.close()
-    assert (fetched.lost, list(fetched.offsets), fetched.next_offset) == (3, [5], 6)
+    assert (fetched.lost, list(fetched.offsets), fetched.next_offset) == (0, [5], 6)
 
 
 async def test_compaction_keeps_the_newest_of_each_key(launch: Launch, folder: Path) -> None:
@@ -158,6 +159,12 @@ async def test_tombstones_stay_for_their_time(launch: Launch) -> None:
     later(broker, 101)
     await broker.maintain()
     assert await contents(broker, "t") == [(1, b"b", b"2")]
+    # Who stands behind the last record comes to the end all the same; it would wait for it for ever.
+    async with lane_of(broker, "group", "t") as lane:
+        lane.seek("t", 0, 2)
+        (nothing,) = await lane.poll(timeout=5)
+        assert (len(nothing), nothing.next_offset, nothing.lost) == (0, 3, 0)
+        assert await lane.poll(timeout=0) == []
     assert (await broker.ranges("t"))[0].end == 3
 
 

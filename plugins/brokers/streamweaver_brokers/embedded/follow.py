@@ -39,7 +39,10 @@ class Cursor:
         self.lost = 0
 
     def read(self, log: Log, limit: int, max_bytes: int) -> tuple[Fetched | None, int]:
-        """Return up to `limit` records, and the bytes of the chunks they came from; None when there are none."""
+        """Return up to `limit` records, and the bytes of the chunks they came from; None when it stands where it stood.
+
+        No records, and another place, say that there is nothing (any more) between the two.
+        """
         pieces: list[tuple[Chunk, int, int]] = []
         count = size = 0
         position, rest = self.position, self.rest
@@ -64,8 +67,9 @@ class Cursor:
             else:
                 if not pieces and position < self.partition.end:
                     position = self._pass_over_nothing(position)
+        moved = position != self.position
         self.position, self.rest = position, rest
-        if not pieces:
+        if not moved:
             return None, size
         lost, self.lost = self.lost, 0
         return _fetched(pieces, self.partition, position, lost), size
@@ -93,7 +97,7 @@ def _fetched(pieces: list[tuple[Chunk, int, int]], partition: Partition, next_of
     values: list[bytes | None] = []
     timestamps: list[int] = []
     offsets: list[int] | None = None
-    first = after = pieces[0][0].offsets[pieces[0][1]]
+    first = after = pieces[0][0].offsets[pieces[0][1]] if pieces else next_offset
     for chunk, start, stop in pieces:
         rows = chunk.rows
         whole = start == 0 and stop == len(rows)
