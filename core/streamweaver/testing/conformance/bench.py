@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import selectors
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
@@ -83,6 +84,15 @@ class Running:
             raise AssertionError(
                 f"{what}: not within {self.patience:g} s; the stage is {self.scope.activity.what}"
             ) from None
+
+    async def told(self, event: asyncio.Event, what: str) -> None:
+        """Wait for an event, and go on in the very moment of it; AssertionError as in `until`."""
+        waiting = asyncio.create_task(event.wait())
+        await asyncio.wait({waiting, self.task}, timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not event.is_set():
+            ended = f", {failure(self.task)}" if self.task.done() else ""
+            raise AssertionError(f"{what}: it is not; the stage is {self.scope.activity.what}{ended}")
 
     async def settled(self, end: int) -> None:
         """Wait until every input record before the offset `end` is settled."""
@@ -258,11 +268,35 @@ async def bench(
 # -- running a check ------------------------------------------------------------------------------
 
 
+class _CountingSelector(selectors.DefaultSelector):
+    """Counts how often the event loop asks for news, which it does once a turn."""
+
+    turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for news."""
+        self.turns += 1
+        return super().select(timeout)
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """An event loop that knows how many turns it has made: many of them while nothing happens are a busy loop."""
+
+    def __init__(self) -> None:
+        self._counting = _CountingSelector()
+        super().__init__(self._counting)
+
+    @property
+    def turns(self) -> int:
+        """Turns since the beginning."""
+        return self._counting.turns
+
+
 def finish(check: Any) -> None:
     """Run what a check returned to its end, in an event loop of its own."""
     if not inspect.iscoroutine(check):
         return
-    loop = asyncio.new_event_loop()
+    loop = CountingLoop()
     # What a plugin leaves behind is told by the behaviour that asks for it, not by the loop's last words.
     loop.set_exception_handler(lambda _loop, _context: None)
     try:

@@ -13,7 +13,7 @@ from streamweaver.record import Record
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.plugin_life import call
-from streamweaver.testing.conformance.bench import Bench, Running, bench
+from streamweaver.testing.conformance.bench import Bench, CountingLoop, Running, bench
 from streamweaver.testing.conformance.clock import AsleepClock
 from streamweaver.testing.conformance.probe import Probe
 from streamweaver.testing.conformance.promises.life import Leftovers, same_instance
@@ -104,18 +104,23 @@ async def _some_of_it(made: Bench, most: int, wrap: Callable[[Any], Any] = lambd
 async def _quiet(running: Running, seen: list[Any]) -> None:
     """Wait until nothing has come for a while: it follows something that does not grow."""
     last = -1
+    began = time.monotonic()
     while last != len(seen) or not last:
         last = len(seen)
         await asyncio.sleep(0.15 if last else 0.02)
-        if not last and running.scope.clock.monotonic() > _LONG_SECONDS:
+        late = running.scope.clock.monotonic() > _LONG_SECONDS or time.monotonic() - began > running.patience / 5
+        if late and not last:
             return
 
 
-_BUSY = 0.2
-"""Share of a processor; who spins gets more than that even where several others do."""
+_BUSY = 0.5
+"""Share of a processor that a thread which spins gets."""
+
+_TURNS = 400
+"""Turns of the event loop in a quarter of a second; a few dozen are usual, who spins makes thousands."""
 
 _LONG_SECONDS = 60.0
-"""On its own clock; a producer that has brought nothing by then is taken to have nothing."""
+"""On its clock; a producer that has brought nothing by then, or in a fifth of the patience, has nothing to bring."""
 
 
 # -- what comes -----------------------------------------------------------------------------------
@@ -244,12 +249,16 @@ async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
 async def does_not_spin(suite: Suite, folder: Path) -> None:
     """While it has nothing to do it leaves the processor alone."""
     async with bench(suite, folder, clock=SystemClock(), rate=5.0) as made:
-        shares = []
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, CountingLoop), "the kit runs checks in loops of its own"
+        shares, turns = [], []
         async with made.running() as running:
             for _ in range(3):
-                wall, work = time.perf_counter(), time.process_time()
+                wall, work, before = time.perf_counter(), time.process_time(), loop.turns
                 await asyncio.wait({running.task}, timeout=0.25)
                 shares.append((time.process_time() - work) / (time.perf_counter() - wall))
+                turns.append(loop.turns - before)
+        assert min(turns) < _TURNS, f"the event loop turns {min(turns) * 4} times a second while nothing happens"
         assert min(shares) < _BUSY, f"it uses {min(shares):.0%} of a processor while at most 5 records a second are due"
 
 

@@ -346,7 +346,7 @@ async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
         end = await made.feed(_numbers(suite, 0, 4))
         try:
             async with made.running(_instead(write)) as running:
-                await running.until(began.is_set, "the sink is to be written to")
+                await running.told(began, "the sink is to be written to")
         finally:
             go.set()
         async with made.running() as running:

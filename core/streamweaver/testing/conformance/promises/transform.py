@@ -1,5 +1,6 @@
 """What a transform promises; it stands in the flow of a pipeline, between two topics."""
 
+import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -297,16 +298,16 @@ async def leaves_nothing_running(suite: Suite, folder: Path) -> None:
 @TRANSFORM.promise(ASYNC)
 async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
     """Cancelled in a call it ends at once, and the next start gives the same as if nothing had happened."""
-    began: list[bool] = []
+    began = asyncio.Event()
 
     def verb(own: Callable[..., Any], *arguments: Any) -> Any:
-        began.append(True)
+        began.set()
         return own(*arguments)
 
     async with bench(suite, folder, "cancelled") as made:
         end = await made.feed(copy.deepcopy(suite.values))
         async with made.running(lambda plugin: Probe(plugin, process=verb, process_record=verb)) as running:
-            await running.until(lambda: bool(began), "it is to be called")
+            await running.told(began, "it is to be called")
         async with made.running() as running:
             if await made.committed() < end:
                 await running.settled(end)

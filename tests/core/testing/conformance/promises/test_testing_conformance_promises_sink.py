@@ -300,7 +300,7 @@ class Stubborn(Shelf):
     async def write(self, batch: Batch) -> Any:
         super().write(batch)
         try:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
         except asyncio.CancelledError:
             await asyncio.sleep(60)
 
