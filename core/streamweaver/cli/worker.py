@@ -32,10 +32,10 @@ from streamweaver.runtime.engine import Engine, RunOptions, Summary
 class Channel:
     """The worker's end of the socket; may be used from any thread."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
         # What plugins start must not keep it open.
-        self._socket.set_inheritable(False)
+        end.set_inheritable(False)
         self._lock = threading.Lock()
 
     def tell(self, kind: str, **fields: Any) -> None:
@@ -153,7 +153,7 @@ def run_worker(loaded: Loaded, chosen: frozenset[str], wishes: Wishes) -> int:
     """Run the chosen stages as the supervisor says; returns the exit status."""
     assert wishes.supervisor is not None, "a worker has a supervisor"
     plan = loaded.plan
-    channel = Channel(wishes.supervisor)
+    channel = Channel(socket.socket(fileno=wishes.supervisor))
     log = ChannelLog(channel, wishes.log_level)
 
     async def go() -> tuple[bool, Summary]:

@@ -1,10 +1,17 @@
 """`pipeline status` of pipelines that run, ran, and never ran."""
 
+import asyncio
+import copy
+import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import streamweaver.cli.status as status_module
+from streamweaver import BrokerContext, Rows
+from streamweaver_brokers.embedded import Embedded
 
 
 def test_after_a_run_it_says_when_it_was_seen(run, ran: Path) -> None:
@@ -41,3 +48,41 @@ def test_silence_of_five_seconds_means_not_running(
     said = run("pipeline", "status", "shop.yaml", "--json")
     assert said.json["running"] is running
     assert said.status == (0 if running else 1)
+
+
+def publish(figures: dict[str, Any], **ages_ms: int) -> None:
+    """Publish the same figures as several workers, each some time ago."""
+
+    async def go() -> None:
+        broker = Embedded()
+        await broker.open(BrokerContext(pipeline="shop", data_dir=Path(".streamweaver/shop")))
+        for worker, age in ages_ms.items():
+            now = time.time_ns() // 1_000_000 - age
+            value = json.dumps({**copy.deepcopy(figures), "time": now, "running": worker != "ended"}).encode()
+            unit = broker.begin()
+            unit.append("shop.metrics", 0, Rows([worker.encode()], [value], [now]))
+            await unit.commit()
+        await broker.close()
+
+    asyncio.run(go())
+
+
+def test_workers_that_run_are_taken_together(run, ran: Path) -> None:
+    """The newest figures of each worker seen within five seconds; not of one that is silent, or has ended."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    publish(figures, silent=20_000, a=3_000, ended=2_000, b=1_000)
+    publish(figures, a=0)
+    found = run("pipeline", "status", "shop.yaml", "--json").json
+    assert (found["running"], found["workers"]) == (True, 2)
+    assert found["stages"]["out"]["out"] == 2 * figures["stages"]["out"]["out"]
+    assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: running, 2 workers\n")
+
+
+def test_the_last_worker_that_ended_is_told_when_none_runs(run, ran: Path) -> None:
+    """Its figures are the last that there are, in the form of a single worker."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    publish(figures, silent=20_000)
+    figures["stages"]["out"]["out"] = 77
+    publish(figures, ended=0)
+    found = run("pipeline", "status", "shop.yaml", "--json").json
+    assert (found["running"], "workers" in found, found["stages"]["out"]["out"]) == (False, False, 77)

@@ -124,7 +124,10 @@ def orders(
 ) -> Path:
     """Stand in a folder with a pipeline file, whose producer is finite and slow enough to be disturbed."""
     monkeypatch.chdir(tmp_path)
-    rows = [{"key": f"k{n % KEYS}", "seq": n // KEYS, "value": n * 7 % 1000} for n in range(RECORDS)]
+    # Padded, since the producer takes a few hundred KiB at once, whatever its rate.
+    rows = [
+        {"key": f"k{n % KEYS}", "seq": n // KEYS, "value": n * 7 % 1000, "padding": "." * 500} for n in range(RECORDS)
+    ]
     Path("orders.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = Path("orders.yaml")
     path.write_text(PIPELINE.format(name=name, servers=kafka_address, rate=1_500, size=SIZE))
@@ -202,6 +205,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(
         before = workers_of(process)
         assert len(before) == 3
         os.kill(before[1], signal.SIGKILL)
+        assert found["stages"]["orders"]["out"] < RECORDS, "it is killed while there is work"
         until(lambda: len(workers_of(process)) == 3 and before[1] not in workers_of(process), process)
         assert {before[0], before[2]} < set(workers_of(process))
         status, summary, err = ended(process, 90)
