@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 // `npm run dev` shows the page from here and asks a running dashboard for everything else.
-const server = "http://127.0.0.1:8080";
+const server = "http://127.0.0.1:8700";
 
 export default defineConfig({
   base: "./",

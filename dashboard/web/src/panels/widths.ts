@@ -11,7 +11,9 @@ export function widths(columns: readonly (readonly { text: string; number: boole
   return columns.map((cells) => {
     const known = cells.filter((cell) => cell.text !== "");
     const number = known.length > 0 && known.every((cell) => cell.number);
-    const mean = known.reduce((sum, cell) => sum + cell.text.length, 0) / Math.max(1, known.length);
-    return { number, grow: number ? 0 : Math.round(Math.min(60, Math.max(6, mean))) };
+    const lengths = known.map((cell) => cell.text.length).sort((a, b) => a - b);
+    // What nine of ten need: one long text must not take the room of all others.
+    const most = lengths[Math.floor((lengths.length - 1) * 0.9)] ?? 0;
+    return { number, grow: number ? 0 : Math.min(60, Math.max(6, most)) };
   });
 }
