@@ -31,7 +31,9 @@ def test_every_command_of_the_surface_is_there(run) -> None:
         assert sorted(found.commands) == sorted(names)
 
 
-@pytest.mark.parametrize("path", [(g, c) for g, names in COMMANDS.items() for c in names] + [("completion",), ("dashboard",)])
+@pytest.mark.parametrize(
+    "path", [(g, c) for g, names in COMMANDS.items() for c in names] + [("completion",), ("dashboard",)]
+)
 def test_the_help_of_each_command_has_an_example(run, path: tuple[str, ...]) -> None:
     """Its help shows a whole command line."""
     said = run(*path, "--help")
