@@ -5,7 +5,9 @@ whether a call may block, what an exception means, and what is guaranteed in ret
 
 `open(context)` and `close()` are optional on producers, transforms and sinks, plain or `async`. `open` is called once
 before anything else, `close` once at the end, also after a failure and also when `open` itself failed. After `close`
-a new `open` may follow (a restart); an instance is never used by two stages or in two threads at a time.
+a new `open` may follow (a restart); an instance is never used by two stages or in two threads at a time. All plain
+methods of a transform or sink declared `blocking` are called in one thread of its stage, `open` and `close` among
+them; a blocking producer's `open` and `close` run in that thread, its generator in one of its own.
 """
 
 from collections.abc import (

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streamweaver.errors import Fatal, StreamWeaverError
-from streamweaver.runtime.context import Log
+from streamweaver.plugin import ATTRIBUTE, Plugin
+from streamweaver.runtime.context import Log, Threads
 
 
 def stray(error: asyncio.CancelledError) -> RuntimeError:
@@ -22,10 +23,10 @@ def stray(error: asyncio.CancelledError) -> RuntimeError:
     return RuntimeError("cancelled from inside: the plugin awaited something that was cancelled")
 
 
-async def call(function: Any, *arguments: Any) -> Any:
-    """Call a plugin's method, plain or `async`."""
+async def call(function: Any, *arguments: Any, threads: Threads | None = None) -> Any:
+    """Call a plugin's method, plain or `async`; a plain one in the stage's thread, if that is given."""
     try:
-        result = function(*arguments)
+        result = function(*arguments) if threads is None else await threads.run(function, *arguments)
         return await result if inspect.isawaitable(result) else result
     except asyncio.CancelledError as error:
         raise stray(error) from error
@@ -35,24 +36,33 @@ async def call(function: Any, *arguments: Any) -> Any:
 async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[None]:
     """Open each (plugin, context) in order, and close in reverse order all whose `open` was begun.
 
+    One that blocks does both in the stage's thread: so what it opens belongs to the thread that uses it, and `close`
+    comes after a call that is still under way.
+
     An error in `open` that is none of StreamWeaver's own becomes Fatal; one in `close` is logged.
     """
-    begun: list[Any] = []
+    begun: list[tuple[Any, Threads | None]] = []
     try:
         for plugin, context in plugins:
-            begun.append(plugin)
+            threads = context.threads if _blocks(plugin) else None
+            begun.append((plugin, threads))
             if hasattr(plugin, "open"):
                 try:
-                    await call(plugin.open, context)
+                    await call(plugin.open, context, threads=threads)
                 except StreamWeaverError:
                     raise
                 except (Exception, SystemExit) as error:
                     raise Fatal(f"cannot open {type(plugin).__name__}: {type(error).__name__}: {error}") from error
         yield
     finally:
-        for plugin in reversed(begun):
+        for plugin, threads in reversed(begun):
             if hasattr(plugin, "close"):
                 try:
-                    await call(plugin.close)
+                    await call(plugin.close, threads=threads)
                 except (Exception, SystemExit) as error:
                     log("error", "close failed", plugin=type(plugin).__name__, error=f"{type(error).__name__}: {error}")
+
+
+def _blocks(plugin: object) -> bool:
+    described = getattr(plugin, ATTRIBUTE, None)
+    return isinstance(described, Plugin) and described.blocking

@@ -73,6 +73,11 @@ class Scope:
         return RestartTracker(policy.attempts, policy.reset_seconds, policy.backoff)
 
     @property
+    def sink_threads(self) -> Threads | None:
+        """Where the methods of the stage's sink run; None for the event loop's own thread."""
+        return self.threads if self.stage.use is not None and self.stage.use.plugin.blocking else None
+
+    @property
     def limits(self) -> Limits:
         """How the stage bounds and repeats calls."""
         retry = self.stage.retry

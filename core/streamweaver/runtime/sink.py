@@ -153,7 +153,7 @@ class _SinkLane:
     async def _resume(self) -> None:
         """Go to the sink's own offsets where they are ahead of the group's."""
         for topic, partition in self._lane.partitions:
-            own = await call(self._sink.committed, topic, partition)
+            own = await call(self._sink.committed, topic, partition, threads=self._scope.sink_threads)
             if own is not None and own > (self._lane.committed(topic, partition) or 0):
                 self._lane.seek(topic, partition, own)
                 # Settled, though the mark was lost: else the stage would seem to lag until the next record comes.

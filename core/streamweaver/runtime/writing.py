@@ -26,14 +26,12 @@ def writer(scope: Scope, sink: Any, refused: Refused) -> Callable[[Batch, Part],
 
     It raises Fatal, or Retriable when the sink stays unavailable: an outage must not turn records into dead letters.
     """
-    blocking = scope.stage.use is not None and scope.stage.use.plugin.blocking
+    threads = scope.sink_threads
     # A call in a thread cannot be ended, and a second one beside it would write twice.
-    seconds = None if blocking else scope.stage.timeout_seconds
+    seconds = None if threads is not None else scope.stage.timeout_seconds
 
     def verb(function: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
-        if blocking:
-            return lambda item: scope.threads.run(function, item)
-        return lambda item: call(function, item)
+        return lambda item: call(function, item, threads=threads)
 
     if isinstance(sink, RecordSink):
         return _RecordWriter(scope, verb(sink.write_record), seconds, refused)

@@ -1,6 +1,8 @@
 """A sink stage on the embedded log: what is written, what is refused, what happens over a crash."""
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -459,3 +461,68 @@ async def test_a_sink_that_is_cancelled_from_inside_is_not_stopped(tmp_path: Pat
     ran = await go(pooled, tmp_path)
     assert written == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert [letter.offset for letter in ran.dead_letters] == [3]
+
+
+async def test_a_blocking_sink_lives_in_one_thread(tmp_path: Path) -> None:
+    """What it opens may belong to a thread, as a connection of sqlite3 does; the event loop waits for none of it."""
+    path = tmp_path / "rows.db"
+
+    @sink("table", blocking=True, delivery="exactly_once")
+    @attrs.define(eq=False)
+    class Table:
+        """Keeps rows and offsets in one transaction."""
+
+        _db: Any = attrs.field(default=None, init=False)
+
+        def open(self, _context: SinkContext) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            self._db = sqlite3.connect(path)
+            self._db.execute("CREATE TABLE IF NOT EXISTS rows (n)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS place (topic, partition, offset, UNIQUE (topic, partition))")
+
+        def committed(self, topic: str, partition: int) -> int | None:
+            asked = "SELECT offset FROM place WHERE topic = ? AND partition = ?"
+            row = self._db.execute(asked, (topic, partition)).fetchone()
+            return row[0] if row else None
+
+        def write(self, batch: Batch) -> None:
+            with self._db:
+                self._db.executemany("INSERT INTO rows VALUES (?)", [(record.value["n"],) for record in batch])
+                place = (batch.topic, batch.partition, batch.last_offset + 1)
+                self._db.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", place)
+
+        def close(self) -> None:
+            self._db.close()
+
+    for upto in (4, 9):
+        text = PIPELINE.replace("numbers,", f"numbers, upto: {upto},") % ("table", "")
+        ran = await run_async(text, [numbers, Table], data_dir=tmp_path)
+        assert [line for line in ran.log if line.level == "error"] == []
+    assert [n for (n,) in sqlite3.connect(path).execute("SELECT n FROM rows")] == list(range(9))
+
+
+async def test_a_blocking_sink_is_closed_after_the_call_under_way(tmp_path: Path) -> None:
+    """Also when the stage is stopped at once: the two never run beside each other."""
+    events: list[str] = []
+    writing, go_on = threading.Event(), threading.Event()
+
+    @sink("slow", blocking=True)
+    @attrs.define(eq=False)
+    class Slow:
+        """Takes its time."""
+
+        def write(self, batch: Batch) -> None:
+            writing.set()
+            go_on.wait(10)
+            events.append("written")
+
+        def close(self) -> None:
+            events.append("closed")
+
+    async def stop(engine: Engine) -> None:
+        await asyncio.to_thread(writing.wait, 10)
+        engine.abort()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+
+    await go(Slow, tmp_path, during=stop)
+    assert events == ["written", "closed"]
