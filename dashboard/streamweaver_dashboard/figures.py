@@ -5,6 +5,8 @@ from typing import Any
 
 import attrs
 
+from streamweaver.runtime.scope import STANDBY
+
 SUMMED = (
     *(
         "in",
@@ -19,9 +21,10 @@ SUMMED = (
         "retries",
         "restarts",
     ),
-    *("units", "in_per_second", "out_per_second", "lag_records", "errors_per_second", "dead_letters_per_second"),
+    *("units", "in_per_second", "out_per_second", "errors_per_second", "dead_letters_per_second"),
 )
-WORST = ("lag_seconds", "activity_seconds")
+# Each worker measures the records that wait for the whole stage.
+WORST = ("lag_records", "lag_seconds", "activity_seconds")
 HEALTH = ("ended", "ok", "unknown", "stuck", "failed")
 """From good to bad."""
 STALE_MS = 10_000
@@ -83,7 +86,9 @@ def merge(parts: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """Take one stage's figures of several workers together: sums, the worst lag, the worst health."""
     if not parts:
         return {"kind": kind, **_NOTHING, **dict.fromkeys((*SUMMED, *WORST), 0)}
-    worst = max(parts, key=lambda part: HEALTH.index(part.get("health", "unknown")))
+    # Who stands by knows nothing of how the stage does; but when all do, that is how it does.
+    working = [part for part in parts if part.get("activity") != STANDBY or part.get("error")] or parts
+    worst = max(working, key=lambda part: HEALTH.index(part.get("health", "unknown")))
     return {
         "kind": kind,
         "health": worst.get("health", "unknown"),

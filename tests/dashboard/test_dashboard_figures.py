@@ -27,7 +27,7 @@ def published(at, **figures):
 
 
 def test_workers_are_taken_together():
-    """Counts and rates add up, of lag in seconds and of health the worst counts."""
+    """Counts and rates add up; of lag, which each measures for the whole stage, and of health the worst counts."""
     figures = Figures()
     figures.take("0", published(NOW, **{"in": 10, "lag_records": 5, "lag_seconds": 1.5, "counters": {"late": 1}}))
     slow = {"p50": 9.0, "p90": 9.0, "p99": 90.0, "max": 99.0}
@@ -36,7 +36,7 @@ def test_workers_are_taken_together():
     told = figures.merged(STAGES, NOW)
     assert told["workers"] == 2
     prices = told["stages"]["prices"]
-    assert (prices["in"], prices["lag_records"], prices["lag_seconds"], prices["health"]) == (17, 7, 9.0, "stuck")
+    assert (prices["in"], prices["lag_records"], prices["lag_seconds"], prices["health"]) == (17, 5, 9.0, "stuck")
     assert prices["latency_ms"] == slow
     assert prices["counters"] == {"late": 3, "new": 1}
 
