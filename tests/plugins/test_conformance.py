@@ -91,7 +91,8 @@ def ndjson(options: File) -> list[int]:
 
 def columns(options: File) -> list[int]:
     """Return the numbers of the records in a CSV file."""
-    return [int(row["n"]) for row in csv.DictReader(options.path.read_text().splitlines())]
+    with options.path.open(newline="") as file:
+        return [int(row["n"]) for row in csv.DictReader(file)]
 
 
 test_file = conformance.sink(File, options={"path": "out.ndjson"}, read=ndjson)

@@ -1,9 +1,11 @@
 """The functions that an author writes one line with."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streamweaver.codecs import Json
 from streamweaver.errors import PluginLoadError
 from streamweaver.testing import conformance
 from streamweaver_sinks.console import Console
@@ -25,7 +27,7 @@ def test_what_is_declared_decides_what_is_asked() -> None:
     assert "restart_repeats_nothing" not in lasting
     assert "write_returns_when_it_is_stored" in lasting
     assert "write_returns_when_it_is_stored" not in live
-    assert "takes_any_key" in live
+    assert "takes_any_key_and_text" in live
 
 
 def test_what_the_author_gives_decides_too() -> None:
@@ -52,3 +54,9 @@ def test_a_suite_that_would_show_nothing_is_refused(wrong: Any, error: type[Exce
     """A mistake in the one line is told when the test file is imported, not passed over."""
     with pytest.raises(error, match=text):
         wrong()
+
+
+def test_values_that_nobody_can_make_up() -> None:
+    """A codec for types of its own is tested with its author's values alone, which is not passed off as more."""
+    assert "gives_back_anything_of_its_kind" in names(conformance.codec(Json))
+    assert "gives_back_anything_of_its_kind" not in names(conformance.codec(Json, values=[Path("a")]))

@@ -18,7 +18,7 @@ from streamweaver.testing.conformance.clock import AsleepClock
 from streamweaver.testing.conformance.probe import Probe
 from streamweaver.testing.conformance.promises.life import Leftovers, same_instance
 from streamweaver.testing.conformance.promises.quick import blocks_the_loop
-from streamweaver.testing.conformance.suite import Behaviours, Need, Suite
+from streamweaver.testing.conformance.suite import Behaviours, Need, Suite, numbered
 
 SINK = Behaviours()
 
@@ -35,6 +35,8 @@ BAD = Need("needs bad=, a value that it must refuse", lambda suite: suite.bad is
 PLAIN = Need("its write is async, or declared blocking", lambda suite: _plain(suite))
 
 LARGE = 3_000
+
+ODD_TEXTS = ["", "ключ-鍵-🔑", "مفتاح", "'quoted', \"twice\", \\n; {braces}", "two\nlines", "x" * 10_000]
 
 _OUTAGE_SECONDS = 0.5
 """How long a sink may take to notice that its destination is away."""
@@ -151,16 +153,20 @@ async def takes_a_large_batch(suite: Suite, folder: Path) -> None:
 
 
 @SINK.promise(guards="at_least_once")
-async def takes_any_key(suite: Suite, folder: Path) -> None:
-    """Records without a key, and with keys in any script or in no encoding at all, are written as others are."""
+async def takes_any_key_and_text(suite: Suite, folder: Path) -> None:
+    """Records without a key, and with keys and texts in any script, or of bytes that are no text, are written too."""
     async with bench(suite, folder) as made:
         count = len(ODD_KEYS)
-        end = await made.feed(_numbers(suite, 0, count), keys=ODD_KEYS)
+        values = _numbers(suite, 0, count)
+        # What an author's own values may hold only the author knows.
+        if suite.record is numbered:
+            values = [{**value, "text": text} for value, text in zip(values, ODD_TEXTS, strict=True)]
+        end = await made.feed(values, keys=ODD_KEYS)
         async with made.running() as running:
             await running.settled(end)
         await _no_letters(made)
         if suite.read is not None:
-            await _holds(made, range(count), "that have odd keys")
+            await _holds(made, range(count), "that have odd keys or texts")
 
 
 @SINK.promise(guards="at_least_once")

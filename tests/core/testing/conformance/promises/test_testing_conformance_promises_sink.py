@@ -157,7 +157,7 @@ class Small(Shelf):
         super().write(Batch(batch.records[:1000]))
 
 
-@broken("takes_any_key")
+@broken("takes_any_key_and_text")
 class Ascii(Shelf):
     """Take every key for text."""
 
