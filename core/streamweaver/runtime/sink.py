@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streamweaver.contracts import Fetched, Lane, UnitOfWork
-from streamweaver.errors import BrokerError, RunError
+from streamweaver.errors import BrokerError, Fatal, RunError
 from streamweaver.graph.plan import PluginUse
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.chain import Chain, Failure
@@ -155,6 +155,13 @@ class _SinkLane:
         for topic, partition in self._lane.partitions:
             own = await call(self._sink.committed, topic, partition, threads=self._scope.sink_threads)
             if own is not None and own > (self._lane.committed(topic, partition) or 0):
+                end = (await self._scope.broker.ranges(topic))[partition].end
+                if own > end:
+                    # It would pass over everything up to there in silence.
+                    raise Fatal(
+                        f"the sink holds topic {topic}, partition {partition}, up to offset {own}, but it ends at "
+                        f"{end}: it was made anew; restore it, or have the sink start anew as well"
+                    )
                 self._lane.seek(topic, partition, own)
                 # Settled, though the mark was lost: else the stage would seem to lag until the next record comes.
                 self._marks[topic, partition] = self._scope.settled[topic, partition] = own

@@ -501,6 +501,28 @@ async def test_a_blocking_sink_lives_in_one_thread(tmp_path: Path) -> None:
     assert [n for (n,) in sqlite3.connect(path).execute("SELECT n FROM rows")] == list(range(9))
 
 
+async def test_a_sink_ahead_of_its_topic_passes_over_nothing(tmp_path: Path) -> None:
+    """A log that was made anew beside a sink that was not is an error with both offsets; it loses no record."""
+
+    @sink("outside", delivery="exactly_once")
+    @attrs.define
+    class Outside:
+        """Has stored a hundred records of an earlier log."""
+
+        def committed(self, topic: str, partition: int) -> int | None:
+            return 100 if topic == "a" else None
+
+        def write(self, batch: Batch) -> None:
+            raise AssertionError("written")
+
+    ran = await go(Outside, tmp_path, fails=True)
+    assert "topic a, partition 0, up to offset 100, but it ends at" in (ran.summary.error or "")
+    broker: Any = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path))
+    assert ("a", 0) not in await broker.offsets("t.s")
+    await broker.close()
+
+
 async def test_a_blocking_sink_is_closed_after_the_call_under_way(tmp_path: Path) -> None:
     """Also when the stage is stopped at once: the two never run beside each other."""
     events: list[str] = []
