@@ -118,7 +118,7 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
 }
 
 function cell(width: Width | undefined) {
-  return width?.number ? { class: "feed-cell is-number" } : { class: "feed-cell", style: { flexGrow: width?.grow ?? 10, flexBasis: `${Math.min(16, width?.grow ?? 10)}ch` } };
+  return width?.number ? { class: "feed-cell is-number" } : { class: "feed-cell", style: { flexGrow: width?.grow ?? 10, flexBasis: `${7 * Math.min(16, width?.grow ?? 10)}px` } };
 }
 
 function FeedRow({ row, fields, widths: of }: { row: Row; fields: readonly string[]; widths: readonly Width[] }) {
