@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -186,6 +187,12 @@ class Pipeline:
         return list(self.ask(f"topics/{topic}/records", limit=500, **{"from": "start"})["records"]["value"])
 
 
+@pytest.fixture(scope="session")
+def pipeline_text() -> str:
+    """The text of the pipeline that is started when no other is given."""
+    return PIPELINE
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -218,7 +225,13 @@ def view(browser: Browser) -> Iterator[Callable[..., Page]]:
     with contextlib.ExitStack() as stack:
 
         def look(
-            pipeline: Pipeline, where: str = "streams", *, width: int = 1280, height: int = 800, theme: Any = "light"
+            pipeline: Pipeline,
+            where: str = "streams",
+            *,
+            width: int = 1280,
+            height: int = 800,
+            theme: Any = "light",
+            refusals: bool = False,
         ) -> Page:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
             stack.callback(context.close)
@@ -229,7 +242,10 @@ def view(browser: Browser) -> Iterator[Callable[..., Page]]:
                 "console",
                 lambda said: (
                     complaints.append(said.text)
-                    if said.type == "error" and "ERR_" not in said.text and "WebSocket" not in said.text
+                    if said.type == "error"
+                    and "ERR_" not in said.text
+                    and "WebSocket" not in said.text
+                    and not (refusals and re.search(r"status of 40[13]", said.text))
                     else None
                 ),
             )
