@@ -88,9 +88,9 @@ class LaneWork(Generic[T]):
         if records:
             batch = Batch(records, name, rows.partition, rows.offsets[0], rows.next_offset - 1)
             self._scope.activity.now("processing")
-            outcome = await self._chain.run(
-                Input(batch, lambda: decode(rows, codec)[0]), self._contexts_for(rows.partition, name)
-            )
+            again = Input(batch, lambda: decode(rows, codec)[0])
+            async with self._scope.turn:
+                outcome = await self._chain.run(again, self._contexts_for(rows.partition, name))
         if undecoded:
             outcome.failures += [Failure(bad.index, DECODE, bad.error, 1) for bad in undecoded]
             outcome.failures.sort(key=lambda failure: failure.origin)
@@ -117,7 +117,8 @@ class LaneWork(Generic[T]):
             if topic != self._replay:
                 topics.setdefault(partition, topic)
         for partition, topic in topics.items():
-            outcome = await self._chain.tick(self._contexts_for(partition, topic), self._steps.ticks)
+            async with self._scope.turn:
+                outcome = await self._chain.tick(self._contexts_for(partition, topic), self._steps.ticks)
             total.parts += outcome.parts
             total.outputs += outcome.outputs
             total.added += outcome.added

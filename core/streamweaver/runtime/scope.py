@@ -1,5 +1,6 @@
 """What the parts of one running stage share."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,8 @@ class Scope:
     metrics: StageMetrics = attrs.field(factory=StageMetrics)
     threads: Threads = attrs.field(factory=Threads)
     activity: Activity = attrs.field(factory=Activity)
+    turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    """Held around each call of a plugin that may wait: lanes of a stage share its plugins, which run once at a time."""
     restarts: RestartTracker = attrs.field()
     settled: dict[tuple[str, int], int] = attrs.field(factory=dict)
     """(topic, partition) to the next offset that the stage will settle; what lag is measured by."""

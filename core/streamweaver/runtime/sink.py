@@ -185,7 +185,8 @@ class _SinkLane:
             # A sink that keeps its own offsets needs the topic that they count in, also for replayed records.
             topic = part.rows.topic if self._own_offsets else part.topic
             batch = Batch(records, topic, rows.partition, part.rows.offsets[0], part.rows.next_offset - 1)
-            await self._write(batch, part)
+            async with scope.turn:
+                await self._write(batch, part)
             scope.metrics.latency.add_ages(
                 scope.clock.now(), [r.timestamp for r in records if type(r.timestamp) is int]
             )

@@ -1,13 +1,21 @@
-"""Splitting replayed rows by where they came from."""
+"""Splitting replayed rows by where they came from, and lanes that share the steps of their stage."""
 
+import asyncio
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver import Fetched
+from core.runtime.runtime_kit import Lane
+from streamweaver import Batch, Fetched, Record, transform
+from streamweaver.hooks import Observers
 from streamweaver.record import Headers
-from streamweaver.runtime.lane_work import _by_original_topic
+from streamweaver.runtime.chain import Chain
+from streamweaver.runtime.clock import SystemClock
+from streamweaver.runtime.lane_work import LaneWork, _by_original_topic
+from streamweaver.runtime.scope import Scope, make_steps
+from streamweaver.testing.harness import plan_of
 
 ROWS = st.lists(
     st.tuples(st.sampled_from([None, "a", "b"]), st.none() | st.integers(0, 99), st.integers(1, 3)),
@@ -68,3 +76,46 @@ def test_parts_cover_the_rows_in_order(rows: list[tuple[str | None, int | None, 
     ends = [part.rows.next_offset for part in parts]
     assert ends == [*(part.rows.offsets[0] for part in parts[1:]), offsets[-1] + 5]
     assert {part.rows.partition for part in parts} == {3}
+
+
+async def test_lanes_of_a_stage_take_turns(tmp_path: Path) -> None:
+    """Two lanes of one stage share its steps; a step that waits is not called by the other meanwhile."""
+    inside: list[int] = []
+    most = 0
+
+    @transform("wait")
+    async def wait(batch: Batch) -> list[Record]:
+        nonlocal most
+        inside.append(batch.partition)
+        most = max(most, len(inside))
+        # Long enough for the other lane to begin, if nothing kept it from that.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        inside.remove(batch.partition)
+        return batch.records
+
+    text = """
+name: turns
+topics: {a: {partitions: 2, external: true}}
+flows:
+  pass: {from: a, steps: [{use: wait}], to: b}
+"""
+    plan = plan_of(text, [wait])
+    scope = Scope(
+        plan=plan,
+        stage=plan.stages["pass"],
+        broker=plan.broker.build(),
+        clock=SystemClock(),
+        data_dir=tmp_path,
+        log=lambda *_, **__: None,
+        redact=str,
+        observers=Observers(lambda _: None),
+        progressed=lambda: None,
+    )
+    _, steps = make_steps(scope)
+    chain = Chain[list[Record]](steps.steps, lambda records: records, scope.limits)
+    works = [LaneWork(scope, Lane(), steps, chain) for _ in range(2)]  # type: ignore[arg-type]
+    rows = [Fetched([b"k"], [b"1"], [1], None, "a", partition, [0], 1) for partition in range(2)]
+    done = await asyncio.gather(*(work.transform(part) for work, part in zip(works, rows, strict=True)))
+    assert [part.outcome.outputs for parts in done for part in parts] == [1, 1]
+    assert most == 1

@@ -151,7 +151,7 @@ class Kafka:
         session = Session(
             context,
             clients,
-            instance=None if self.instance is None else f"{self.instance}.{context.worker}",
+            instance=_instance(self.instance, context.worker),
             session_seconds=self.session_seconds,
             transaction_seconds=self.transaction_seconds,
             pause_seconds=self.pause_seconds,
@@ -224,3 +224,10 @@ class Kafka:
         if self._session is None:
             raise BrokerError("the kafka broker is not open")
         return self._session
+
+
+def _instance(chosen: str | None, worker: str) -> str | None:
+    """Return the name of a static member; a worker without a name of its own is a dynamic one."""
+    if chosen is not None:
+        return f"{chosen}.{worker}"
+    return None if worker == "0" else worker
