@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from streamweaver.graph.plan import Plan, PluginUse
+from streamweaver.plugin import ATTRIBUTE
 
 VERBS = ("open", "close", "produce", "process", "process_record", "tick", "write", "write_record", "committed")
 
@@ -17,6 +18,9 @@ class Probe:
 
     def __init__(self, plugin: Any, **instead: Callable[..., Any]) -> None:
         """Take `instead[verb](call, *arguments)` for a verb, where `call` is the plugin's own."""
+        # What the engine knows of the plugin itself: whether it opens and closes in the stage's thread.
+        if hasattr(plugin, ATTRIBUTE):
+            setattr(self, ATTRIBUTE, getattr(plugin, ATTRIBUTE))
         for verb in VERBS:
             own = getattr(plugin, verb, None)
             if own is not None:

@@ -36,6 +36,9 @@ PLAIN = Need("its write is async, or declared blocking", lambda suite: _plain(su
 
 LARGE = 3_000
 
+_HELD_SECONDS = 0.05
+"""How long a write in a thread is held up when its stage is cancelled."""
+
 ODD_TEXTS = ["", "ключ-鍵-🔑", "مفتاح", "'quoted', \"twice\", \\n; {braces}", "two\nlines", "x" * 10_000]
 
 _OUTAGE_SECONDS = 0.5
@@ -353,6 +356,8 @@ async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
         try:
             async with made.running(_instead(write)) as running:
                 await running.told(began, "the sink is to be written to")
+                # A thread cannot be cancelled: the stage waits for its call, which must be under way by then.
+                loop.call_later(_HELD_SECONDS, go.set)
         finally:
             go.set()
         async with made.running() as running:

@@ -122,6 +122,25 @@ class Ledger(Shelf):
         return self.ledger()["next"] or None if topic == "input" else None
 
 
+@sink("shelf", blocking=True, example="{use: shelf}")
+@attrs.define(eq=False, slots=False)
+class Bound(Shelf):
+    """Do everything in the thread in which it was opened, as a client of a database may want."""
+
+    thread: int = attrs.field(default=0, init=False)
+
+    def open(self, context: Any) -> None:
+        self.thread = threading.get_ident()
+        super().open(context)
+
+    def write(self, batch: Batch) -> Any:
+        assert self.thread == threading.get_ident()
+        super().write(batch)
+
+    def close(self) -> None:
+        assert self.thread == threading.get_ident()
+
+
 # -- batches --------------------------------------------------------------------------------------
 
 
@@ -300,7 +319,7 @@ class Stubborn(Shelf):
     async def write(self, batch: Batch) -> Any:
         super().write(batch)
         try:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
         except asyncio.CancelledError:
             await asyncio.sleep(60)
 
@@ -409,7 +428,7 @@ SUITE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("healthy", [Shelf, Once, Ledger])
+@pytest.mark.parametrize("healthy", [Shelf, Once, Ledger, Bound])
 def test_healthy_sinks_keep_every_promise(healthy: type, caught: Any) -> None:
     """What the broken ones are made of breaks no promise."""
     assert caught(healthy, **SUITE) == {}

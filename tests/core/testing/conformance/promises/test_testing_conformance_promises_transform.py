@@ -227,7 +227,7 @@ class Stubborn:
 
     async def process(self, batch: Batch, _context: TransformContext) -> list[Record]:
         try:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
         except asyncio.CancelledError:
             await asyncio.sleep(60)
         return batch.records
