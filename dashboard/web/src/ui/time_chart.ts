@@ -115,7 +115,7 @@ export class TimeChart {
       axes: [
         {
           stroke: muted, font, grid: { show: false }, ticks: { ...grid, size: 4 }, size: 26, gap: 4, space: 78,
-          values: (_, splits, __, ___, step) => splits.map((time) => axisTime(time, step)),
+          values: (_, splits, __, ___, step) => splits.map((time) => (this.range[1] - time < 0.03 * (this.range[1] - this.range[0]) ? "" : axisTime(time, step))),
         },
         {
           stroke: muted, font, grid, ticks: { show: false }, gap: 6, space: 34,
