@@ -136,7 +136,8 @@ class Producer(Protocol):
 
     `produce` is called once after each `open`. It is an async generator, or a plain generator (which must not block
     longer than some milliseconds; declare `blocking=True` to have it run in a thread). It yields records, or lists
-    of records where speed matters; a list is stored in one unit of work, so only its last record needs a position.
+    of records where speed matters; a list is stored in one unit of work, so only its last record needs a position. An
+    empty list brings nothing and lets other stages have a turn, for a plain generator that has much to pass over.
     For input that cannot be read it yields `Rejected`, which becomes a dead letter. Returning ends the stage: it has
     no more to bring. Rate, count, retry and restart are the engine's.
 

@@ -103,11 +103,11 @@ class PlainSource:
         yielded: list[Brought] = []
         size = 0
         try:
-            # A yielded list may be empty, so the number of yields is bounded too.
             for one in islice(self._generator, most):
                 yielded.append(one)
                 size += _size(one)
-                if size >= most:
+                # An empty list is a generator that has worked for a while without bringing anything.
+                if size >= most or not _size(one):
                     break
             else:
                 self._ended = len(yielded) < most

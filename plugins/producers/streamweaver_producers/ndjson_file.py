@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BufferedIOBase
 from pathlib import Path
 
 import attrs
@@ -11,6 +12,7 @@ import msgspec
 from streamweaver import ProducerContext, Record, Rejected, option, producer
 
 LIST_BYTES = 256 * 1024
+SKIP_BYTES = 1024 * 1024
 
 
 @producer("ndjson_file", resumes=True, example="{use: ndjson_file, path: orders.ndjson, to: orders}")
@@ -31,7 +33,9 @@ class NdjsonFile:
         decode = msgspec.json.Decoder().decode
         with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
             at = int(context.position or 0)
-            if at and file.seek(at - 1) >= 0 and not file.read(1):
+            for _ in _near(file, at):
+                yield []
+            if at and not file.read(1):
                 raise ValueError(f"{self.path}: is shorter than when it was read up to byte {at}; was it replaced?")
             for lines, damage in _lists(file):
                 now = context.now()
@@ -49,6 +53,18 @@ class NdjsonFile:
                 if brought:
                     brought[-1].position = at
                     yield brought
+
+
+def _near(file: BufferedIOBase, at: int) -> Iterator[None]:
+    """Go to just before byte `at`, by and by: in a `.gz` file everything before it has to be decompressed."""
+    step = SKIP_BYTES if isinstance(file, gzip.GzipFile) else max(1, at)
+    place = 0
+    while place < at - 1:
+        wanted = min(place + step, at - 1)
+        place = file.seek(wanted)
+        if place < wanted:
+            break
+        yield
 
 
 def _lists(file: Iterable[bytes]) -> Iterator[tuple[list[bytes], str]]:

@@ -251,3 +251,26 @@ def test_anything_else_is_no_generator() -> None:
     """The text says what `produce` returned."""
     with pytest.raises(TypeError, match="produce returned list, expected a generator"):
         source_for([Record(1)], free(), blocking=False)
+
+
+async def test_an_empty_list_lets_others_have_a_turn() -> None:
+    """A plain generator that passes over much, without bringing anything, does not hold up the event loop."""
+    turns: list[int] = []
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    def passes_over() -> Iterator[Any]:
+        for _ in range(5):
+            turns.append(others)
+            yield []
+        yield Record("found")
+
+    beside = asyncio.create_task(other())
+    assert await plain(passes_over()).take(MOST) == [Record("found")]
+    beside.cancel()
+    assert turns == sorted(set(turns))

@@ -53,6 +53,15 @@ def test_resumes_at_every_position(tmp_path: Path, suffix: str, monkeypatch: pyt
         assert flat(read(path, items[-1].position)) == flat(whole[number:])
 
 
+def test_the_way_to_a_position_is_gone_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed file is decompressed up to it, which takes long: others get their turn between the steps."""
+    monkeypatch.setattr(ndjson_file, "SKIP_BYTES", 10)
+    path = tmp_path / "x.ndjson.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 10))
+    assert read(path, 45)[:5] == [[]] * 5
+    assert flat(read(path, 45)) == [{"a": 1}] * 5
+
+
 def test_shorter_than_before(tmp_path: Path) -> None:
     """A file that is shorter than it was is not taken for the same."""
     path = tmp_path / "x.ndjson"
