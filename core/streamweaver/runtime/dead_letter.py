@@ -38,6 +38,8 @@ class DeadLetter:
     offset: int
     """Where the record came from; for a producer's record the topic it was meant for, and offset -1."""
     timestamp: int
+    cut: int = 0
+    """Bytes of the value (and then the headers) that are left out, since the broker takes no more."""
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
@@ -72,7 +74,8 @@ def _fitted(letter: DeadLetter, most: int) -> DeadLetter:
     kept = value[: max(0, len(value) - over)]
     note = f"{letter.reason} (kept {len(kept)} of {len(value)} bytes of the value)"
     headers = letter.headers if over <= len(value) else ()
-    return attrs.evolve(letter, value=None if letter.value is None else kept, reason=note, headers=headers)
+    cut = len(value) - len(kept) + record_bytes(None, None, letter.headers) - record_bytes(None, None, headers)
+    return attrs.evolve(letter, value=None if letter.value is None else kept, reason=note, headers=headers, cut=cut)
 
 
 def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: Headers) -> DeadLetter:
@@ -91,6 +94,7 @@ def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: He
             partition=int(own["partition"]),
             offset=int(own["offset"]),
             timestamp=int(own["timestamp"]),
+            cut=int(own["cut"]),
             key=key,
             value=value,
             headers=headers[len(_OWN) :],

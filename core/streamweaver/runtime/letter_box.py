@@ -255,6 +255,8 @@ class LetterBox:
     def _again(self, letter: Letter, edits: Sequence[Edit]) -> list[tuple[str, int, Rows]]:
         """Return what is to be appended where, to try a letter again; ValueError or BadRecord when it cannot be."""
         found = letter.letter
+        if found.cut and not _whole(edits):
+            raise ValueError(f"{found.cut} bytes of it were too many for the broker to keep; give the whole value anew")
         stage = self._plan.stages.get(found.stage)
         if stage is None:
             raise ValueError(f"stage {found.stage!r} is no longer in the pipeline's file")
@@ -278,8 +280,7 @@ class LetterBox:
 
     def _edited(self, letter: Letter, edits: Sequence[Edit]) -> Any:
         # What replaces the whole value asks nothing of the old one.
-        whole = bool(edits) and not edits[0].path
-        return apply(edits, None if whole else self.value(letter))
+        return apply(edits, None if _whole(edits) else self.value(letter))
 
     def _encoded(self, letter: Letter, value: Any) -> bytes:
         topic = self._plan.topics[letter.letter.topic]
@@ -287,3 +288,8 @@ class LetterBox:
             return topic.codec.encode(value)
         except Exception as error:
             raise ValueError(f"codec {topic.codec_name} cannot encode the edited value: {error}") from error
+
+
+def _whole(edits: Sequence[Edit]) -> bool:
+    """Whether edits begin with the whole value, so that nothing of the old one stays."""
+    return bool(edits) and not edits[0].path

@@ -108,3 +108,4 @@ def test_a_letter_fits_the_broker(size: int, extra: int) -> None:
     whole = size + extra < 700
     assert (found.value == letter.value) == whole or size == 1
     assert ("kept" in found.reason) != whole
+    assert found.cut == size - len(found.value or b"") + (len("h") + extra if not found.headers else 0)

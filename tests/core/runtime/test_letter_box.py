@@ -250,3 +250,22 @@ async def test_a_pipeline_that_never_ran_has_no_letters(plan: Plan, broker: Brok
     assert [one async for one in box.letters()] == []
     assert await box.letter("0:0") is None
     assert (await box.replay(EVERYTHING)).done == []
+
+
+async def test_a_letter_that_was_cut_is_not_replayed_as_it_is(plan: Plan, broker: Broker) -> None:
+    """What is left of it is no record; with a whole value given anew it is."""
+    unit = broker.begin()
+    unit.append(plan.dead_letters, 0, to_rows([letter(value=b'"' + b"x" * 5_000 + b'"')], 2_000))
+    await unit.commit()
+    box = LetterBox(plan, broker, SystemClock())
+    (cut,) = [found async for found in box.letters()]
+    assert cut.letter.cut > 3_000
+    for edits in ([], [parse_edit("price=1")]):
+        outcome = await box.replay(EVERYTHING, edits)
+        assert outcome.refused == {
+            "0:0": f"{cut.letter.cut} bytes of it were too many for the broker to keep; give the whole value anew"
+        }
+    outcome = await box.replay(EVERYTHING, [parse_edit('.={"price": 1}')])
+    assert outcome.done == ["0:0"]
+    ((_, (_, value, _, _)),) = await held(broker, plan.replay("prices"))
+    assert value == b'{"price":1}'
