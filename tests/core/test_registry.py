@@ -162,6 +162,10 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         *("loud:shout", GOOD.replace("field:", "timeout:")),
         "its option 'timeout' is a word of the pipeline file: rename it",
     ),
+    "groups by nothing": (
+        *("loud:shout", GOOD.replace("@transform", '@transform(groups_by="by")')),
+        "it groups by the option 'by', which it does not have",
+    ),
     "wrong decorators": (
         *("loud:shout", GOOD.replace("record: Record, *", "a: int, b: int, record: Record, *")),
         f"transform shout: got 3 positional parameters, expected {TAKES}; options are keyword-only",
