@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from streamweaver.contracts import Lane
 from streamweaver.errors import Fatal, LaneLostError
+from streamweaver.runtime.plugin_life import stray
 from streamweaver.runtime.scope import STANDBY, Scope
 
 
@@ -38,6 +39,9 @@ async def run_lanes(
         except SystemExit as error:
             # Out of a task it would end the whole event loop.
             raise Fatal(f"a plugin called sys.exit({error.code})") from error
+        except asyncio.CancelledError as error:
+            # The group would take a lane that was cancelled for one that is done, and wait for the next for ever.
+            raise stray(error) from error
         except LaneLostError:
             scope.held.difference_update(lane.partitions)
             scope.log("info", "partitions moved to another worker", stage=scope.stage.name)

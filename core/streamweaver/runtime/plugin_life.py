@@ -12,15 +12,15 @@ from streamweaver.runtime.context import Log, Threads
 
 
 def stray(error: asyncio.CancelledError) -> RuntimeError:
-    """Return what to raise for a cancellation that came out of a plugin; one that the task was asked for goes on.
+    """Return what to raise for a cancellation that came from inside; one that the task was asked for goes on.
 
-    A plugin lets one out when it awaits something of its own that was cancelled. As it stands it would end the
-    engine's task as if the stage had been stopped.
+    A plugin (or a client library) lets one out when it awaits something of its own that was cancelled. As it stands
+    it would end the engine's task as if the stage had been stopped.
     """
     task = asyncio.current_task()
     if task is None or task.cancelling():
         raise error
-    return RuntimeError("cancelled from inside: the plugin awaited something that was cancelled")
+    return RuntimeError("cancelled from inside: something that was awaited had been cancelled")
 
 
 async def call(function: Any, *arguments: Any, threads: Threads | None = None) -> Any:

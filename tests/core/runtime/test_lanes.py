@@ -160,3 +160,15 @@ async def test_a_cancellation_releases_everything() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert scope.joined.left
+
+
+async def test_a_lane_that_is_cancelled_from_inside_fails() -> None:
+    """It is no lane that is done: its stage would stand still, with nobody to start it again."""
+
+    async def cancelled(_: Any) -> None:
+        raise asyncio.CancelledError
+
+    scope = scope_of(Lane())
+    with pytest.raises(RuntimeError, match="cancelled from inside"):
+        await run(scope, cancelled)
+    assert scope.joined.left
