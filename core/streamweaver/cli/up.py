@@ -32,6 +32,9 @@ from streamweaver.runtime.engine import Engine, RunOptions, Summary
 
 T = TypeVar("T")
 
+LEFT_SECONDS = 2.0
+"""How long tasks that plugins have left behind may take to end."""
+
 
 @attrs.frozen(kw_only=True)
 class Wishes:
@@ -73,13 +76,7 @@ def up_pipeline(file: Path, overrides: tuple[str, ...], wishes: Wishes) -> int:
     with taken_over(log):
         aborted, summary = _run(plan, chosen, wishes, log)
     _tell(file, plan, summary, wishes, {})
-    status = status_of_run(summary)
-    if aborted:
-        # A plugin's thread that blocks would be waited for.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    return leave(status_of_run(summary), summary, aborted=aborted)
 
 
 def status_of_run(summary: Summary) -> int:
@@ -198,11 +195,35 @@ def run_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    loop: asyncio.AbstractEventLoop
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(coroutine)
-    return uvloop.run(coroutine)
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        # Not asyncio's runner: it waits without end for a plugin's task that ignores its cancellation.
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LEFT_SECONDS))
+        if all(task.done() for task in left):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+
+def leave(status: int, summary: Summary, *, aborted: bool) -> int:
+    """Return the exit status; after a run that was not drained end the process with it, whatever still blocks."""
+    if aborted or not summary.drained:
+        # A plugin's thread would be waited for; what it does is not acknowledged.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def installed_observers(log: Log) -> Observers:

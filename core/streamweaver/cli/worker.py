@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -21,7 +20,7 @@ from streamweaver.cli.failure import FAILED, NOT_DRAINED
 from streamweaver.cli.load import Loaded, data_folder
 from streamweaver.cli.logs import LEVELS, taken_over
 from streamweaver.cli.signals import ABORT_SECONDS
-from streamweaver.cli.up import Wishes, installed_observers, run_loop, soon, status_of_run
+from streamweaver.cli.up import Wishes, installed_observers, leave, run_loop, soon, status_of_run
 from streamweaver.errors import StreamWeaverError
 from streamweaver.hooks import observer
 from streamweaver.runtime.clock import SystemClock
@@ -179,13 +178,7 @@ def run_worker(loaded: Loaded, chosen: frozenset[str], wishes: Wishes) -> int:
             channel.tell("refused", error=plan.redact(str(error)))
             return FAILED
     channel.tell("summary", counts=summary.counts, drained=summary.drained, error=summary.error)
-    status = status_of_run(summary)
-    if aborted:
-        # A plugin's thread that blocks would be waited for.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    return leave(status_of_run(summary), summary, aborted=aborted)
 
 
 def _end() -> NoReturn:

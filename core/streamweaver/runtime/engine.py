@@ -96,6 +96,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._ending = False
         self._aborting = asyncio.Event()
+        self._left_behind: set[str] = set()
         self._released = False
         self.scopes = {stage.name: self._scope(stage) for stage in self._chosen()}
         self._reporter = Reporter(plan, self._broker, clock, self.scopes, observers, log, options.worker)
@@ -362,11 +363,14 @@ class Engine:
             for task in stuck:
                 at = self.scopes[task.get_name()].activity.what
                 self._log("error", "stage does not end, and is left behind", stage=task.get_name(), at=at)
+                self._left_behind.add(task.get_name())
         for scope in self.scopes.values():
             scope.threads.close()
 
     def _check_balance(self) -> None:
         for name, scope in self.scopes.items():
+            if name in self._left_behind:
+                continue  # what it holds in flight nobody will settle any more
             try:
                 scope.metrics.check_balance(name)
             except StreamWeaverError as error:

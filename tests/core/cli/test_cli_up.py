@@ -258,6 +258,46 @@ def test_a_second_signal_stops_at_once(held: dict[str, str], run, shop: Path) ->
     assert said.json["stages"]["prices"]["in"] == GOOD + BAD
 
 
+DEAF = """
+import asyncio, time
+import attrs
+from streamweaver import Batch, sink
+
+@sink("slow", blocking=True)
+@attrs.define
+class Slow:
+    def write(self, batch: Batch) -> None:
+        time.sleep(3600)
+
+@sink("deaf")
+@attrs.define
+class Deaf:
+    async def write(self, batch: Batch) -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+"""
+
+
+@pytest.mark.parametrize("name", ["slow", "deaf"])
+def test_a_deadline_holds_whatever_a_plugin_does(shop: Path, name: str) -> None:
+    """A sink that blocks its thread, or ignores its cancellation, does not keep a stopped process alive."""
+    Path("deaf_plugin.py").write_text(DEAF)
+    info = Path("deaf_plugin-1.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: deaf-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[streamweaver.sinks]\nslow = deaf_plugin:Slow\ndeaf = deaf_plugin:Deaf\n")
+    text = Path("shop.yaml").read_text()
+    Path("deaf.yaml").write_text(f"drain_timeout: 1s\n{text}  held: {{use: {name}, from: priced}}\n")
+    environment = {**os.environ, "PYTHONPATH": str(shop), "XDG_CACHE_HOME": str(shop / "cache")}
+    with running("pipeline", "up", "deaf.yaml", "--duration", "1s", env=environment) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "Traceback" not in err
+
+
 # -- tools beside it ------------------------------------------------------------------------------
 
 
