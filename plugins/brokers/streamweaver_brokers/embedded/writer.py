@@ -273,7 +273,7 @@ class Writer:
             if (version := self._read_data_version()) != self._data_version:
                 self._data_version = version
                 self._tell(self._listener.changed, self._reload())
-        except sqlite3.Error as error:
+        except Exception as error:  # what others do can wait, the thread must live: units come to it
             log.debug("cannot look for what others appended: %s", error)
 
     def _maintain(self) -> bool:
@@ -304,8 +304,8 @@ class Writer:
             return  # a tool: the runner does it, or the last one to leave
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
-            log.warning("checkpoint put off: %s", of_sqlite(error, self._path))
+        except Exception as error:  # as for upkeep
+            log.warning("checkpoint put off: %s", self._failed(error))
 
     def _read_data_version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
