@@ -11,8 +11,8 @@ COVERAGE ?= 90
 TYPED     := core plugins dashboard examples tests/typing
 # A file stays on one worker, so that what its tests share is started once.
 PARALLEL   = -n $(WORKERS) --dist loadfile
-# The gate is for the whole suite: with ARGS, which may pick some tests, it would say nothing.
-GATE       = $(if $(ARGS),,--cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE))
+QUICK      = -m "not soak and not bench"
+GATE       = --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -47,8 +47,14 @@ page: setup ## build the dashboard's page, if its sources have changed (without 
 schema: setup ## write the JSON Schema that the shipped pipelines name
 	@STREAMWEAVER_PLUGINS=streamweaver $(BIN)/streamweaver pipeline schema > pipelines/schema.json
 
-test: setup ## run the tests with the coverage gate (ARGS="tests/core -k retry" runs some, without it)
-	@$(BIN)/pytest $(PARALLEL) -m "not soak and not bench" $(GATE) $(ARGS)
+test: page ## run the tests with the coverage gate (ARGS="tests/core -k retry" runs some, without it)
+ifdef ARGS
+	@$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
+else
+	@# The browser's driver keeps an event loop of its own running, which no other test could live beside.
+	@$(BIN)/pytest $(QUICK) tests/browser
+	@$(BIN)/pytest $(PARALLEL) $(QUICK) --ignore tests/browser $(GATE)
+endif
 
 check: format-check lint types imports docs ## everything that needs no run: format, lint, types, imports, docs
 

@@ -85,6 +85,10 @@ def cells(name: str, stage: dict[str, Any]) -> list[str]:
     ]
 
 
+LIVE_HEADS = ("stage", "in/s", "out/s", "errors", "dead letters", "lag", "p99", "health")
+"""What fits on a line of 80 characters; `pipeline status` shows the rest."""
+
+
 class LiveTable:
     """Shows the stages in a table that is drawn anew about twice a second (Rich)."""
 
@@ -125,10 +129,11 @@ class LiveTable:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for head in HEADS:
-            table.add_column(head, justify="left" if head in ("stage", "kind", "health") else "right", no_wrap=True)
+        for head in LIVE_HEADS:
+            table.add_column(head, justify="left" if head in ("stage", "health") else "right", no_wrap=True)
         for name, stage in self._metrics["stages"].items():
-            *row, state = cells(name, stage)
+            shown = dict(zip(HEADS, cells(name, stage), strict=True))
+            *row, state = [shown[head] for head in LIVE_HEADS]
             table.add_row(*map(Text, row), Text(state, style=STYLES.get(stage["health"], ""), overflow="ellipsis"))
         return table
 

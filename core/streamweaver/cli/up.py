@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -27,13 +28,16 @@ from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Observers
 from streamweaver.registry import Registry
 from streamweaver.runtime.clock import SystemClock
-from streamweaver.runtime.context import Log
+from streamweaver.runtime.context import THREAD_NAME, Log
 from streamweaver.runtime.engine import Engine, RunOptions, Summary
 
 T = TypeVar("T")
 
 LEFT_SECONDS = 2.0
 """How long tasks that plugins have left behind may take to end."""
+
+_left_behind: list[asyncio.Task[Any]] = []
+"""Tasks that did not end in that time; the process cannot end of itself."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +80,7 @@ def up_pipeline(file: Path, overrides: tuple[str, ...], wishes: Wishes) -> int:
     with taken_over(log):
         aborted, summary = _run(plan, chosen, wishes, log)
     _tell(file, plan, summary, wishes, {})
-    return leave(status_of_run(summary), summary, aborted=aborted)
+    return leave(status_of_run(summary), aborted=aborted)
 
 
 def status_of_run(summary: Summary) -> int:
@@ -211,15 +215,20 @@ def run_loop(coroutine: Coroutine[Any, Any, T]) -> T:
             task.cancel()
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=LEFT_SECONDS))
-        if all(task.done() for task in left):
+        _left_behind.extend(task for task in left if not task.done())
+        if not _left_behind:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
 
-def leave(status: int, summary: Summary, *, aborted: bool) -> int:
-    """Return the exit status; after a run that was not drained end the process with it, whatever still blocks."""
-    if aborted or not summary.drained:
-        # A plugin's thread would be waited for; what it does is not acknowledged.
+def leave(status: int, *, aborted: bool) -> int:
+    """Return the exit status; end the process with it where a plugin's task or thread would keep it from ending."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
+    if not aborted:
+        for thread in threads:
+            thread.join(LEFT_SECONDS)
+    if aborted or _left_behind or any(thread.is_alive() for thread in threads):
+        # What it still does is not acknowledged.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

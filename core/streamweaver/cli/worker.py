@@ -178,7 +178,7 @@ def run_worker(loaded: Loaded, chosen: frozenset[str], wishes: Wishes) -> int:
             channel.tell("refused", error=plan.redact(str(error)))
             return FAILED
     channel.tell("summary", counts=summary.counts, drained=summary.drained, error=summary.error)
-    return leave(status_of_run(summary), summary, aborted=aborted)
+    return leave(status_of_run(summary), aborted=aborted)
 
 
 def _end() -> NoReturn:

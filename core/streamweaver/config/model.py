@@ -88,7 +88,7 @@ class ProducerConfig(StageConfig):
     to: str = option(help="topic to write", pattern=TOPIC_NAME, example="stock_trades")
     key: str | None = option(default=None, help="field that becomes the record key", min_length=1, example="symbol")
     rate: float | None = option(
-        default=None, help="records per second; as many as come when not set", gt=0, example=500
+        default=None, help="records per second; as many as come when not set", gt=0, le=1e9, example=500
     )
     count: int | None = option(default=None, help="records in all, over all runs", ge=0, example=10000)
 

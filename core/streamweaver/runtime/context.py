@@ -17,6 +17,9 @@ from streamweaver.runtime.state import StateView
 P = ParamSpec("P")
 T = TypeVar("T")
 
+THREAD_NAME = "streamweaver-stage"
+"""Begins the names of the threads that plugins' blocking code runs in."""
+
 
 class Log(Protocol):
     """Where log lines of a stage go; redaction and form are the receiver's business."""
@@ -34,7 +37,7 @@ class Threads:
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call in the thread; calls queue up."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="streamweaver-stage")
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix=THREAD_NAME)
         call = functools.partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 

@@ -192,6 +192,8 @@ class Engine:
         try:
             await self._until_told()
             drained = await self._drain()
+            if self._error is None:
+                self._blame_failed()
         finally:
             reporting.cancel()
             await self._end_all()
@@ -366,6 +368,13 @@ class Engine:
                 self._left_behind.add(task.get_name())
         for scope in self.scopes.values():
             scope.threads.close()
+
+    def _blame_failed(self) -> None:
+        """A stage that waited for its restart when the end came has not done its work."""
+        for name, scope in self.scopes.items():
+            if scope.error is not None:
+                self._error = f"stage {name}: {scope.error} (stopped before its restart)"
+                return
 
     def _check_balance(self) -> None:
         for name, scope in self.scopes.items():

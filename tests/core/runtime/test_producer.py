@@ -177,6 +177,8 @@ async def test_a_stop_interrupts_waiting(tmp_path: Path) -> None:
             [target],
             data_dir=tmp_path,
             during=stop,
+            # Who waits for a restart when the end comes has failed.
+            fails=target is broken,
         )
         assert ran.summary.drained
 
