@@ -50,13 +50,19 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
     const limit = panel.limit ?? 100;
     const wish = { where: panel.where ?? {}, text: search };
     const take = (fresh: Row[]): void => setFiltered((held) => append(held ?? [], fresh, limit));
-    api.records(panel.from, { ...wish, limit: Math.min(500, limit) }).then(
-      (page) => open && setFiltered((held) => append(rows(page.records), held ?? [], limit)),
-      (error: unknown) => open && setFailure(messageOf(error)),
-    );
+    const look = (): void => {
+      api.records(panel.from, { ...wish, limit: Math.min(500, limit) }).then(
+        (page) => open && setFiltered((held) => append(rows(page.records), held ?? [], limit)),
+        (error: unknown) => open && setFailure(messageOf(error)),
+      );
+    };
+    look();
+    // Following begins a little later than this; what came in between is found by a second look.
+    const again = setTimeout(look, 1_000);
     const stop = followTopic({ topic: panel.from, ...wish, rate: 20, partition: null }, take, setFailure);
     return () => {
       open = false;
+      clearTimeout(again);
       stop();
     };
   }, [panel, search, searching]);
