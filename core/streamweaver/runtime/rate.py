@@ -4,8 +4,8 @@ import math
 
 from streamweaver.runtime.clock import Clock
 
-TICK_SECONDS = 0.025
-"""Above 40 records/s, records that fall due within this span go together, at once."""
+TICK_SECONDS = 0.04
+"""Above 25 records/s, records that fall due within this span go together, at once."""
 
 
 class Limiter:
