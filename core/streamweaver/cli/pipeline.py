@@ -167,6 +167,23 @@ def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> 
 
 
 @group.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", required=False)
+@click.option("--name", metavar="NAME", help="Name of the pipeline.  [default: the folder's]")
+def init(folder: Path, name: str | None) -> None:
+    """Write a first pipeline, with comments, that runs as it is; nothing is overwritten.
+
+    \b
+    Example: streamweaver pipeline init first_steps
+    """
+    from streamweaver.cli.pipeline_init import init_pipeline
+
+    made = init_pipeline(folder, name)
+    for path in made:
+        click.echo(path)
+    click.echo(f"\nNext: streamweaver pipeline up {made[0]}", err=True)
+
+
+@group.command()
 def schema() -> None:
     """Print the JSON Schema of pipeline files, with the options of every installed plugin, for editors and checks.
 
