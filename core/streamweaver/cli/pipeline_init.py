@@ -35,14 +35,14 @@ def init_pipeline(folder: Path, name: str | None) -> list[Path]:
         for path in map(folder.joinpath, texts):
             if path.exists() or path.is_symlink():
                 raise click.UsageError(f"{path} is there already, and nothing is overwritten: choose another folder")
-        for path, text in texts.items():
+        for written, text in texts.items():
             # Exclusively, so that a file that somebody makes at this moment is not lost either.
-            with (folder / path).open("x", encoding="utf-8") as file:
+            with (folder / written).open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         where = error.filename or folder
         raise click.UsageError(f"{where}: {(error.strerror or 'cannot be written').lower()}") from error
-    return [folder / path for path in texts]
+    return [folder / written for written in texts]
 
 
 def _name_of(folder: Path) -> str:
