@@ -1,13 +1,14 @@
 """Plugins and pipelines as plain data: what the command line prints, and what a dashboard or an editor shows."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
 
 import attrs
 
 from streamweaver.config import Definitions, Redactor, fields_table, object_schema
 from streamweaver.config.checks import option_info
 from streamweaver.config.dashboard import MAX_PANELS, MAX_RULES, DashboardConfig, PanelConfig, RuleConfig
+from streamweaver.config.instance import option_types
 from streamweaver.config.model import (
     BROKER_DEFAULT,
     STAGE_NAME,
@@ -21,6 +22,7 @@ from streamweaver.config.model import (
 )
 from streamweaver.config.redact import MASK
 from streamweaver.config.schema import DIALECT, Schema, plain
+from streamweaver.config.words import attrs_class, is_union
 from streamweaver.errors import PluginError
 from streamweaver.graph.plan import Plan, PluginUse, StagePlan, TopicPlan
 from streamweaver.plugin import Kind, Plugin, option_fields
@@ -68,9 +70,46 @@ def plugin(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
         "single": found.single,
         "groups_by": found.groups_by,
         "key": found.key,
-        "options": [attrs.asdict(row) for row in fields_table(found.options)],
+        "options": list(option_rows(found.options)),
         "example": found.example,
     }
+
+
+def option_rows(options: Any, within: str = "") -> Iterator[dict[str, Any]]:
+    """Go through the options of an attrs class; one that is a mapping of known words is followed by these."""
+    kinds = option_types(options)
+    for row in fields_table(options):
+        yield {**attrs.asdict(row), "name": within + row.name}
+        inner, dots = _inner(kinds[row.name])
+        if inner is not None:
+            yield from option_rows(inner, f"{within}{row.name}{dots}")
+
+
+def _inner(kind: Any) -> tuple[type[Any] | None, str]:
+    """Return the attrs class within a type, and what stands between the name and those of its fields."""
+    for part in (kind, *get_args(kind)):
+        if (found := attrs_class(part)) is not None:
+            return found, "." if part is kind or is_union(kind) else "[]."
+    return None, ""
+
+
+def facts(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return what there is to know about a described plugin beside its text and options: labels with sentences."""
+    sentences = {
+        "guarantee": found["guarantee"],
+        "groups by": found["groups_by"] and f"the field that its option `{found['groups_by']}` names",
+        "key": found["key"] and f"the field `{found['key']}`, unless the stage says another",
+        "instances": "one a pipeline, however many workers run" if found["single"] else None,
+        "runs": "in a thread of its stage" if found["blocking"] else None,
+    }
+    return {label: sentence for label, sentence in sentences.items() if sentence}
+
+
+def takes(row: Mapping[str, Any]) -> str:
+    """Say which values an option takes, and what it is when it is not set."""
+    bounds = "" if row["bounds"] in row["type"] else f", {row['bounds']}"
+    default = "required" if row["required"] else row["default"] and f"default {row['default']}"
+    return f"{row['type']}{bounds}" + (f"; {default}" if default else "")
 
 
 def guarantee(found: Plugin) -> str | None:

@@ -1,5 +1,6 @@
 """`streamweaver plugin ...`."""
 
+import textwrap
 from typing import Any, get_args
 
 import click
@@ -11,6 +12,9 @@ from streamweaver.cli.plugin_test import test
 from streamweaver.plugin import Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+WIDTH = 80
+"""Columns that a text may take."""
 
 
 @click.group()
@@ -96,32 +100,36 @@ def _unknown(registry: Any, kinds: tuple[Kind, ...], name: str) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from streamweaver.cli.output import print_table
+    from streamweaver.describe import facts, takes
 
     click.echo(f"{found['kind']} {found['name']}  ({found['distribution']} {found['version']})")
     click.echo()
-    click.echo(found["doc"] or found["summary"])
-    facts = {
-        "guarantee": found["guarantee"],
-        "groups by": found["groups_by"] and f"the field that its option {found['groups_by']!r} names",
-        "key": found["key"] and f"the field {found['key']!r}, unless the stage says another",
-        "instances": "one a pipeline, however many workers run" if found["single"] else None,
-    }
-    for name, value in facts.items():
-        if value:
-            click.echo(f"\n{name}: {value}")
-    if found["options"]:
+    _paragraphs(found["doc"] or found["summary"])
+    for label, sentence in facts(found).items():
         click.echo()
-        rows = [
-            [
-                row["name"],
-                row["type"],
-                "required" if row["required"] else row["default"] or ("***" if row["secret"] else "-"),
-                " ".join(part for part in (row["help"], f"({row['bounds']})" if row["bounds"] else "") if part),
-            ]
-            for row in found["options"]
-        ]
-        print_table(["option", "type", "default", "meaning"], rows)
+        _wrapped(f"{label}: {sentence}")
+    if found["options"]:
+        click.echo("\noptions:")
+    for row in found["options"]:
+        _wrapped(f"{row['name']}: {takes(row)}", "  ", "      ")
+        _wrapped(row["help"], "      ", "      ")
     if found["example"]:
         click.echo("\nexample:")
         click.echo("\n".join(f"  {line}" for line in found["example"].rstrip().splitlines()))
+
+
+def _paragraphs(text: str) -> None:
+    """Print a docstring; what is indented in it, or a list, stays as it stands."""
+    for number, paragraph in enumerate(text.split("\n\n")):
+        if number:
+            click.echo()
+        if any(line.startswith((" ", "- ", "* ")) for line in paragraph.splitlines()):
+            click.echo(paragraph)
+        else:
+            _wrapped(paragraph)
+
+
+def _wrapped(text: str, first: str = "", rest: str = "") -> None:
+    if text:
+        lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+        click.echo("\n".join(lines))

@@ -27,6 +27,7 @@ def new(kind: Kind, name: str, folder: Path | None) -> None:
     Example: streamweaver plugin new transform to_celsius
     """
     from streamweaver.errors import PluginError
+    from streamweaver.registry import Registry
     from streamweaver.scaffold import create, distribution
 
     folder = folder or Path(distribution(name))
@@ -36,4 +37,11 @@ def new(kind: Kind, name: str, folder: Path | None) -> None:
         raise click.UsageError(str(error)) from error
     for path in made:
         click.echo(path)
+    for origin in Registry().origins(kind):
+        if origin.name == name:
+            click.echo(
+                f"warning: {origin.distribution} {origin.version} has a {kind} {name!r} already; while both are "
+                "installed neither can be used: choose another name, or uninstall that one",
+                err=True,
+            )
     click.echo(f"\nNext: cd {folder} && pip install -e . && pytest", err=True)

@@ -6,6 +6,7 @@ import attrs
 
 from streamweaver.config.checks import option_info
 from streamweaver.config.instance import option_types
+from streamweaver.config.redact import MASK
 from streamweaver.config.schema import default_of, plain
 from streamweaver.config.words import attrs_class, bounds_in_words, expected, shown
 from streamweaver.plugin import option_fields
@@ -37,7 +38,7 @@ def fields_table(cls: Any) -> list[FieldRow]:
                 name=name,
                 type=expected(kinds[name]),
                 required=field.default is attrs.NOTHING,
-                default="" if default is attrs.NOTHING or info.secret else _written(default),
+                default="" if default is attrs.NOTHING else MASK if info.secret and default else _written(default),
                 help=info.help,
                 example="" if info.example is None else _written(plain(info.example)),
                 bounds=bounds_in_words(info.bounds),

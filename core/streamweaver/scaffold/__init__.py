@@ -17,6 +17,9 @@ from streamweaver.plugin import NAME, Kind
 
 _SUFFIX = ".template"
 
+LONGEST_NAME = 60
+"""Characters that a plugin's name may have, since it becomes part of file names, group names and tables."""
+
 _FUNCTIONS: tuple[Kind, ...] = ("producer", "transform")
 """The kinds whose smallest form is a function; the others are classes."""
 
@@ -24,19 +27,31 @@ _FUNCTIONS: tuple[Kind, ...] = ("producer", "transform")
 def create(kind: Kind, name: str, folder: Path) -> list[Path]:
     """Write the files of a new plugin into a folder, which must be new or empty; returns them.
 
-    PluginError, with nothing written, when the name or the folder will not do.
+    PluginError, with nothing written, when the name or the folder will not do; also when the disk refuses a file.
     """
     words = _words(kind, name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if _is_taken(folder):
         raise PluginError(f"{folder} is there already, and not empty: choose another place with --dir")
     made = []
     templates = files("streamweaver.scaffold") / "templates"
     for path, text in sorted([*_texts(templates / "common"), *_texts(templates / kind)]):
         target = folder / _filled(path, words)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_filled(text, words), encoding="utf-8")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_filled(text, words), encoding="utf-8")
+        except OSError as error:
+            raise PluginError(
+                f"{target} cannot be written: {error.strerror}; choose another place with --dir"
+            ) from error
         made.append(target)
     return made
+
+
+def _is_taken(folder: Path) -> bool:
+    try:
+        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise PluginError(f"{folder} cannot be read: {error.strerror}; choose another place with --dir") from error
 
 
 def distribution(name: str) -> str:
@@ -47,6 +62,8 @@ def distribution(name: str) -> str:
 def _words(kind: Kind, name: str) -> dict[str, str]:
     if not NAME.fullmatch(name) or not name.isidentifier() or keyword.iskeyword(name):
         raise PluginError(f"got the name {name!r}, expected lower-case words joined by underscores, such as to_celsius")
+    if len(name) > LONGEST_NAME:
+        raise PluginError(f"got a name of {len(name)} characters, expected at most {LONGEST_NAME}: {name[:20]}...")
     module = f"streamweaver_{name}"
     if importlib.util.find_spec(module) is not None:
         raise PluginError(f"a module {module!r} is installed already: choose another name than {name!r}")

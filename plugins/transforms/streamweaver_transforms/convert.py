@@ -41,7 +41,13 @@ def _types(_instance: Any, _attribute: Any, value: dict[str, str]) -> None:
 
 
 @transform(
-    "convert", example="{use: convert, types: {price: float, at: timestamp}, timestamps: {at: s}, timestamp: at}"
+    "convert",
+    example="""\
+use: convert
+types: {price: float, at: timestamp}
+timestamps: {at: s}
+timestamp: at
+""",
 )
 @attrs.define
 class Convert:

@@ -17,7 +17,15 @@ def _words(_instance: Any, _attribute: Any, value: list[str] | dict[str, float])
                 raise ValueError(f"{word}: got weight {show(weight)}, expected a number above 0")
 
 
-@transform("keywords", example="{use: keywords, field: content, words: {AI: 2, machine learning: 1}, threshold: 0.5}")
+@transform(
+    "keywords",
+    example="""\
+use: keywords
+field: content
+words: {AI: 2, machine learning: 1}
+threshold: 0.5
+""",
+)
 @attrs.define
 class Keywords:
     """Rate texts by the words they hold, and name these words.

@@ -46,6 +46,19 @@ def test_show_has_options_example_and_guarantee(run) -> None:
     assert "\nexample:\n  use: file\n" in out
 
 
+def test_show_fits_a_terminal(run) -> None:
+    """No line of any first-party plugin is longer than 80 columns."""
+    rows = run("plugin", "list", "--json").json
+    shown = {row["name"]: run("plugin", "show", row["kind"], row["name"]).out for row in rows}
+    assert [(name, line) for name, out in shown.items() for line in out.splitlines() if len(line) > 80] == []
+
+
+def test_show_of_a_secret(run) -> None:
+    """A secret that is not set has nothing to hide; options within an option are shown beside it."""
+    assert "\n  password: text or nothing; default null\n" in run("plugin", "show", "kafka").out
+    assert "\n  multiline.pattern: text; required\n" in run("plugin", "show", "file_tail").out
+
+
 def test_show_as_json(run) -> None:
     """Programs get the options as rows."""
     found = run("plugin", "show", "transform", "moving_average", "--json").json

@@ -29,3 +29,21 @@ def test_new_with_a_name_that_will_not_do(run: Any, tmp_path: Path) -> None:
     assert said.status == 2
     assert "expected lower-case words joined by underscores" in said.err
     assert not (tmp_path / "here").exists()
+
+
+def test_new_warns_of_a_name_that_is_taken(run: Any, tmp_path: Path) -> None:
+    """Two plugins of one kind and name cannot be used, so who makes the second one is told who has the first."""
+    said = run("plugin", "new", "transform", "filter", "--dir", tmp_path / "here")
+    assert said.status == 0
+    assert "warning: streamweaver" in said.err
+    assert "has a transform 'filter' already" in said.err
+    assert "warning" not in run("plugin", "new", "sink", "filter", "--dir", tmp_path / "there").err
+
+
+def test_new_where_nothing_can_be_written(run: Any, tmp_path: Path) -> None:
+    """One line, exit status 2."""
+    (tmp_path / "file").write_text("in the way")
+    said = run("plugin", "new", "sink", "shelf", "--dir", tmp_path / "file/new")
+    assert said.status == 2
+    assert "cannot be" in said.err
+    assert "internal error" not in said.err

@@ -23,6 +23,7 @@ class Options:
     names: dict[str, list[int]] = option(factory=dict, help="names", example={"x": [1, 2]})
     every: Seconds = option(default=Seconds(2.5), help="pause")
     token: str = option(default="canary", example="${env:TOKEN}", help="token", secret=True, min_length=8)
+    password: str | None = option(default=None, help="password", secret=True)
     start: Any = attrs.field(default=attrs.Factory(lambda self: self.size, takes_self=True))
     _private: int = 0
 
@@ -38,6 +39,7 @@ def test_a_table_has_a_row_for_each_option() -> None:
         FieldRow("kind", 'one of "a", "b" or nothing', False, "null", "", "", "", False),
         FieldRow("names", numbers, False, "{}", "names", "{x: [1, 2]}", "", False),
         FieldRow("every", duration, False, "2.5", "pause", "", "", False),
-        FieldRow("token", "text", False, "", "token", "${env:TOKEN}", "a length of at least 8", True),
+        FieldRow("token", "text", False, "***", "token", "${env:TOKEN}", "a length of at least 8", True),
+        FieldRow("password", "text or nothing", False, "null", "password", "", "", True),
         FieldRow("start", "any value", False, "", "", "", "", False),
     ]

@@ -116,6 +116,22 @@ def test_names_that_will_not_do(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    """It says how long a name may be, and nothing is written."""
+    with pytest.raises(PluginError, match="got a name of 300 characters, expected at most 60"):
+        create("sink", "a" * 300, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("place", "why"), [("file/new", "Not a directory"), ("n" * 300, "File name too long")])
+def test_a_place_that_cannot_be_written(place: str, why: str, tmp_path: Path) -> None:
+    """One line says where, why, and what to do; these two refusals stand for every other, such as a read-only disk."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(PluginError, match=f"cannot be (written|read): {why}; choose another place with --dir"):
+        create("sink", "shelf", tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_module_that_is_there_already(tmp_path: Path) -> None:
     """A name whose module is installed, such as one of ours, would hide it."""
     with pytest.raises(PluginError, match="'streamweaver_sinks' is installed already"):
