@@ -46,6 +46,12 @@ def group() -> None:
 @click.option("--duration", type=Duration(), metavar="TIME", help="Stop by itself after this time, drained.")
 @click.option("--until-idle", is_flag=True, help="Stop when every producer has ended and no stage has lag.")
 @dashboard_options
+@click.option(
+    "--health-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Renew this file every second while all stages here are well; for health checks.",
+)
 @json_option("End with a line of JSON: the counts of each stage.")
 @click.option(
     "--log-level",
@@ -76,6 +82,7 @@ def up(
     until_idle: bool,
     port: int | None,
     no_dashboard: bool,
+    health_file: Path | None,
     as_json: bool,
     log_level: str,
     log_format: str,
@@ -99,6 +106,7 @@ def up(
         data=data,
         duration_seconds=duration,
         until_idle=until_idle,
+        health_file=health_file,
         as_json=as_json,
         log_level=log_level,
         log_format=log_format,

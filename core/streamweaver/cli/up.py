@@ -9,7 +9,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -17,6 +17,7 @@ import attrs
 import click
 
 from streamweaver.cli.failure import FAILED, NOT_DRAINED
+from streamweaver.cli.health_file import HealthFile
 from streamweaver.cli.live import LiveTable, LogLines, on_terminal
 from streamweaver.cli.load import Loaded, data_folder, load
 from streamweaver.cli.logs import Logger, taken_over
@@ -53,6 +54,7 @@ class Wishes:
     data: Path | None
     duration_seconds: float | None
     until_idle: bool
+    health_file: Path | None
     as_json: bool
     log_level: str
     log_format: str
@@ -69,18 +71,28 @@ def up_pipeline(file: Path, overrides: tuple[str, ...], wishes: Wishes) -> int:
         return run_worker(loaded, chosen, wishes)
     wishes = named(plan, wishes)
     log = Logger(wishes.log_level, cast('Literal["text", "json"]', wishes.log_format), plan.redact)
+    health = HealthFile(wishes.health_file) if wishes.health_file is not None else None
     _announce(loaded, chosen, data_folder(plan, wishes.data), log)
     if wishes.workers > 1:
         from streamweaver.cli.workers import run_workers
 
-        with taken_over(log):
-            outcome = run_workers(file, overrides, plan, chosen, wishes, log)
+        with taken_over(log), _removed_in_the_end(health):
+            outcome = run_workers(file, overrides, plan, chosen, wishes, log, health)
         _tell(file, plan, outcome.summary, wishes, outcome.more)
         return status_of_run(outcome.summary)
-    with taken_over(log):
-        aborted, summary = _run(plan, chosen, wishes, log)
+    with taken_over(log), _removed_in_the_end(health):
+        aborted, summary = _run(plan, chosen, wishes, log, health)
     _tell(file, plan, summary, wishes, {})
     return leave(status_of_run(summary), aborted=aborted)
+
+
+@contextlib.contextmanager
+def _removed_in_the_end(health: HealthFile | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if health is not None:
+            health.end()
 
 
 def status_of_run(summary: Summary) -> int:
@@ -136,7 +148,9 @@ def _announce(loaded: Loaded, chosen: frozenset[str], data: Path, log: Logger) -
 # -- running --------------------------------------------------------------------------------------
 
 
-def _run(plan: Plan, chosen: frozenset[str], wishes: Wishes, log: Logger) -> tuple[bool, Summary]:
+def _run(
+    plan: Plan, chosen: frozenset[str], wishes: Wishes, log: Logger, health: HealthFile | None
+) -> tuple[bool, Summary]:
     """Run until the end; returns whether a second signal ended it, and the summary."""
     table = LiveTable() if on_terminal() else None
     aborted = False
@@ -145,6 +159,8 @@ def _run(plan: Plan, chosen: frozenset[str], wishes: Wishes, log: Logger) -> tup
         clock = SystemClock()
         observers = installed_observers(log)
         observers.connect(LogLines(log, clock.monotonic) if table is None else table)
+        if health is not None:
+            observers.connect(health)
         engine = Engine(
             plan,
             RunOptions(

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from streamweaver.cli.health_file import HealthFile
 from streamweaver.cli.live import LiveTable, LogLines, on_terminal
 from streamweaver.cli.logs import Logger
 from streamweaver.cli.signals import Stopper, handled
@@ -76,21 +77,33 @@ class Slot:
 
 
 def run_workers(
-    file: Path, overrides: tuple[str, ...], plan: Plan, chosen: frozenset[str], wishes: Wishes, log: Logger
+    file: Path,
+    overrides: tuple[str, ...],
+    plan: Plan,
+    chosen: frozenset[str],
+    wishes: Wishes,
+    log: Logger,
+    health: HealthFile | None = None,
 ) -> Outcome:
     """Run a pipeline in several processes, to its end."""
     command = ["pipeline", "up", str(file), "--only", ",".join(sorted(chosen)), "--log-level", wishes.log_level]
     command += [part for override in overrides for part in ("--set", override)]
     command += [] if wishes.data is None else ["--data", str(wishes.data)]
     producers = frozenset(name for name in chosen if plan.stages[name].kind == "producer")
-    return asyncio.run(Supervisor(command, producers, plan.drain_seconds, wishes, log).run())
+    return asyncio.run(Supervisor(command, producers, plan.drain_seconds, wishes, log, health).run())
 
 
 class Supervisor:
     """Starts the workers, keeps them running, and ends them together."""
 
     def __init__(
-        self, command: list[str], producers: frozenset[str], drain_seconds: float, wishes: Wishes, log: Logger
+        self,
+        command: list[str],
+        producers: frozenset[str],
+        drain_seconds: float,
+        wishes: Wishes,
+        log: Logger,
+        health: HealthFile | None = None,
     ) -> None:
         self._command = command
         self._producers = producers
@@ -100,6 +113,7 @@ class Supervisor:
         self._slots = [Slot(f"{wishes.worker_name}-{number}", number) for number in range(wishes.workers)]
         self._table = LiveTable() if on_terminal() else None
         self._show = (LogLines(log, time.monotonic) if self._table is None else self._table).metrics_published
+        self._health = health
         self._stopping = asyncio.Event()
         self._error: str | None = None
         self._released = False
@@ -300,7 +314,12 @@ class Supervisor:
                 slot.has_started = True
             case "metrics":
                 slot.metrics = said["metrics"]
-                self._show(merged([each.metrics for each in self._slots if each.metrics is not None]))
+                figures = merged([each.metrics for each in self._slots if each.metrics is not None])
+                self._show(figures)
+                if self._health is not None:
+                    # Where it cannot be renewed it grows old, which is what it is there to say.
+                    with contextlib.suppress(OSError):
+                        self._health.metrics_published(figures)
             case "standing":
                 slot.standing = said
                 self._changed.set()

@@ -1,0 +1,39 @@
+"""`--health-file`: a file that is renewed while all stages of a process are well, for health checks without a port."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streamweaver.hooks import observer
+
+WELL = ("ok", "ended")
+
+
+class HealthFile:
+    """Renews the file about once a second; it grows old when a stage is not well, or when nothing can be published.
+
+    So a check is the age of a file: cheap, and right also where the process hangs. The file is removed when the run
+    begins and when it ends. A usage error when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.touch()
+            path.unlink()
+        except OSError as error:
+            why = (error.strerror or "cannot be written").lower()
+            raise click.BadParameter(f"{path}: {why}", param_hint="--health-file") from error
+
+    @observer
+    def metrics_published(self, metrics: dict[str, Any]) -> None:
+        """Renew it, if all is well."""
+        if all(stage["health"] in WELL for stage in metrics["stages"].values()):
+            self._path.touch()
+
+    def end(self) -> None:
+        """Remove it: nothing runs any longer."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
