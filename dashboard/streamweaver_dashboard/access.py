@@ -105,6 +105,9 @@ class Access:
         if self.is_local:
             # Any other name would let a web page in that has rebound its own name to this machine.
             return is_loopback(host)
+        if not self.has_login:
+            # Nobody has to log in, so the same holds here; behind a published port it is reached as loopback, too.
+            return is_loopback(host) or _is_address(host)
         return not self._names or host == self._options.host.lower() or _is_address(host)
 
     # -- who --------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ async def run(surroundings: Surroundings, *, alone: bool) -> None:
     dashboard = Dashboard(
         plan, surroundings.broker, hub, access, role="alone" if alone else "observer", log=surroundings.log
     )
-    if not access.is_local and not access.is_tls:
+    if not access.is_local and access.has_login and not access.is_tls:
         surroundings.log("warning", "the dashboard's token travels unencrypted; set tls_certificate and tls_key")
     surroundings.log("info", "dashboard", address=address(options, taken))
     work: list[asyncio.Task[Any]] = [asyncio.create_task(hub.run())]

@@ -40,6 +40,24 @@ async def test_a_foreign_host_is_refused(dashboard, host):
         assert (answer.status, answer.json["error"]["code"]) == (403, "forbidden")
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8700", 200),
+        ("127.0.0.1:8700", 200),
+        ("web:8700", 200),
+        ("172.17.0.2:8700", 200),
+        ("evil.example.com", 403),
+    ],
+)
+async def test_without_a_token_only_named_hosts_are_served_on_any_address(dashboard, host, status):
+    """Behind a published port loopback names, addresses and `hosts` are served, and still no name that was rebound."""
+    settings = ("dashboard.host=0.0.0.0", "dashboard.allow_anonymous=true", 'dashboard.hosts=["web"]')
+    async with dashboard(*settings) as running:
+        answer = await running.fetch("/api/pipeline", headers={"Host": host})
+        assert answer.status == status
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example.com", "null", "http://localhost:1", "file://", "http://"])
 async def test_a_foreign_origin_is_refused_before_the_upgrade(dashboard, origin):
     """A page of another site (or port) neither reads nor connects."""

@@ -125,9 +125,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _not_open_to_all(config: "DashboardConfig", _attribute: Any, host: str) -> None:
-    if not is_loopback(host) and config.token is None and config.reader_token is None:
+    has_token = config.token is not None or config.reader_token is not None
+    if not is_loopback(host) and not has_token and not config.allow_anonymous:
         raise ValueError(
-            f"{host!r} can be reached from other machines and there is no token: set token or reader_token"
+            f"{host!r} can be reached from other machines and there is no token: set token or reader_token, "
+            "or `allow_anonymous: true` if something else keeps strangers out"
         )
 
 
@@ -160,6 +162,12 @@ class DashboardConfig:
         help="as token, but only for looking",
         min_length=8,
         example="${env:DASHBOARD_READER_TOKEN}",
+    )
+    allow_anonymous: bool = option(
+        default=False,
+        help="let everyone in without a token on an address that is not loopback, as in a container whose port is "
+        "published on loopback only; then only loopback names, addresses and `hosts` are served",
+        example=True,
     )
     read_only: bool = option(default=False, help="nobody may change anything through it", example=True)
     hosts: list[str] = option(

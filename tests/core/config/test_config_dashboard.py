@@ -83,6 +83,12 @@ def test_a_mistake_in_the_section_is_said(section, says):
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize("way_in", ["token: long-enough", "reader_token: long-enough", "allow_anonymous: true"])
+def test_other_machines_are_let_in_on_purpose_only(way_in):
+    """An address that others can reach is accepted with a token, or when everyone is let in by name."""
+    assert planned(f"host: 0.0.0.0\n{way_in}").dashboard.options.host == "0.0.0.0"
+
+
 def test_secrets_of_the_dashboard_are_known_to_the_redactor():
     """Tokens and the webhook's address are blanked in logs."""
     plan = planned("token: a-secret-token\nwebhook: https://hooks.example.com/key")
