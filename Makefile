@@ -52,7 +52,7 @@ ifdef ARGS
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
 else
 	@# The browser's driver keeps an event loop of its own running, which no other test could live beside.
-	@$(BIN)/pytest $(QUICK) tests/browser
+	@$(BIN)/pytest $(PARALLEL) $(QUICK) tests/browser
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) --ignore tests/browser $(GATE)
 endif
 

@@ -1,6 +1,7 @@
 """What the page's tests share: the built page, a real browser, and a real pipeline whose input the test writes."""
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -8,12 +9,13 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +23,8 @@ from typing import Any
 import attrs
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from forked_program import Forker
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / ".cache" / "screenshots"
@@ -88,7 +92,10 @@ def static(build_page: ModuleType) -> Path:
     """The built page, made anew if its sources changed."""
     if not build_page.is_current(ROOT / build_page.WEB, ROOT / build_page.STATIC) and build_page.find_npm() is None:
         _required("the page is not built and there is no npm")
-    build_page.build()
+    with (ROOT / build_page.WEB / "package.json").open() as lock:
+        # Of several workers one builds.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_page.build()
     return ROOT / Path(build_page.STATIC)
 
 
@@ -110,10 +117,11 @@ def browser() -> Iterator[Browser]:
 class Pipeline:
     """A pipeline in a process of its own, with its dashboard on a port that stays the same."""
 
+    forker: Forker
     file: Path
     input: Path
     port: int
-    process: subprocess.Popen[str] | None = None
+    process: ForkServerProcess | None = None
     output: list[str] = attrs.field(factory=list)
 
     @property
@@ -122,26 +130,19 @@ class Pipeline:
 
     def start(self) -> None:
         """Start it and wait until the dashboard listens."""
-        self.process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("streamweaver")), "pipeline", "up", str(self.file)],
-            cwd=self.file.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        told = threading.Event()
         self.output.clear()
-        threading.Thread(target=self._read, args=(self.process, told), daemon=True).start()
+        self.process, said = self.forker.start("pipeline", "up", str(self.file), folder=self.file.parent)
+        told = threading.Event()
+        threading.Thread(target=self._read, args=(said, told), daemon=True).start()
         told.wait(PATIENCE)
         if not any("event=dashboard" in line for line in self.output):
             self.stop()
             pytest.fail("the dashboard did not start: " + "".join(self.output[-20:]))
 
-    def _read(self, process: subprocess.Popen[str], told: threading.Event) -> None:
+    def _read(self, said: Connection, told: threading.Event) -> None:
         """Keep what it says, to its end; tell when it listens, or ended before it did."""
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
+        with said, os.fdopen(os.dup(said.fileno()), encoding="utf-8", errors="replace") as lines:
+            for line in lines:
                 self.output.append(line)
                 if "event=dashboard" in line:
                     told.set()
@@ -151,22 +152,24 @@ class Pipeline:
         """End it, by default as a crash would."""
         if self.process is None:
             return
-        self.process.send_signal(how)
-        self.process.wait(PATIENCE)
+        assert self.process.pid is not None
+        os.kill(self.process.pid, how)
+        self.process.join(PATIENCE)
         self.process = None
 
     def pause(self) -> contextlib.AbstractContextManager[None]:
         """Stop the process without ending it, as a lost network looks from the page."""
         assert self.process is not None
-        process = self.process
+        assert self.process.pid is not None
+        process = self.process.pid
 
         @contextlib.contextmanager
         def paused() -> Iterator[None]:
-            process.send_signal(signal.SIGSTOP)
+            os.kill(process, signal.SIGSTOP)
             try:
                 yield
             finally:
-                process.send_signal(signal.SIGCONT)
+                os.kill(process, signal.SIGCONT)
 
         return paused()
 
@@ -181,6 +184,14 @@ class Pipeline:
         query = "?" + urllib.parse.urlencode(parameters) if parameters else ""
         with urllib.request.urlopen(f"{self.address}api/{path}{query}", timeout=PATIENCE) as answer:
             return json.load(answer)
+
+    def until(self, topic: str, records: int) -> None:
+        """Wait until a topic has so many records."""
+        deadline = time.monotonic() + PATIENCE
+        while (held := self.ask(f"topics/{topic}")["records"]) < records:
+            if time.monotonic() > deadline:
+                pytest.fail(f"{topic} has {held} records, not {records}: " + "".join(self.output[-20:]))
+            time.sleep(0.02)
 
     def values(self, topic: str) -> list[Any]:
         """All values of a topic, in order."""
@@ -199,23 +210,48 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(scope="session")
+def forker() -> Forker:
+    """What starts programs quickly."""
+    return Forker()
+
+
+Start = Callable[..., Pipeline]
+
+
+@contextlib.contextmanager
+def starting(forker: Forker, folder: Path) -> Iterator[Start]:
+    """Give a way to start pipelines, each in a folder of its own; the text has places for `input` and `port`."""
+    with contextlib.ExitStack() as stack:
+        count = 0
+
+        def start(text: str = PIPELINE) -> Pipeline:
+            nonlocal count
+            count += 1
+            place = folder / f"pipeline-{count}"
+            place.mkdir()
+            made = Pipeline(forker, place / "pipeline.yaml", place / "input.log", free_port())
+            made.input.touch()
+            made.file.write_text(text.format(input=made.input, port=made.port))
+            stack.callback(made.stop)
+            made.start()
+            return made
+
+        yield start
+
+
 @pytest.fixture
-def pipeline(tmp_path: Path, static: Path) -> Iterator[Callable[..., Pipeline]]:
-    """Return a way to start a pipeline; the text has places for `input` and `port`."""
-    started: list[Pipeline] = []
+def pipeline(forker: Forker, tmp_path: Path, static: Path) -> Iterator[Start]:
+    """Return a way to start a pipeline of this test's own."""
+    with starting(forker, tmp_path) as start:
+        yield start
 
-    def start(text: str = PIPELINE) -> Pipeline:
-        file, source, port = tmp_path / "pipeline.yaml", tmp_path / "input.log", free_port()
-        source.touch()
-        file.write_text(text.format(input=source, port=port))
-        made = Pipeline(file, source, port)
-        started.append(made)
-        made.start()
-        return made
 
-    yield start
-    for each in started:
-        each.stop()
+@pytest.fixture(scope="module")
+def shared_pipeline(forker: Forker, tmp_path_factory: pytest.TempPathFactory, static: Path) -> Iterator[Start]:
+    """Return a way to start a pipeline that the tests of a file only look at."""
+    with starting(forker, tmp_path_factory.mktemp("shared")) as start:
+        yield start
 
 
 @pytest.fixture
@@ -232,11 +268,15 @@ def view(browser: Browser) -> Iterator[Callable[..., Page]]:
             height: int = 800,
             theme: Any = "light",
             refusals: bool = False,
+            own_clock: bool = False,
         ) -> Page:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
             stack.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(PATIENCE * 1000)
+            if own_clock:
+                # It runs as always, but can be set forward.
+                page.clock.install()
             # While the server is away the browser itself logs each attempt to reach it.
             page.on(
                 "console",

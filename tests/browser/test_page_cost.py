@@ -74,16 +74,21 @@ def warm(page: Page) -> None:
     expect(page.locator(".feed-row").first).to_be_visible()
     expect(page.locator(".bar").first).to_be_visible()
     expect(page.locator(".number-value")).to_have_text(re.compile(r"[1-9]"))
-    page.wait_for_timeout(4000)
+    # What the first paint costs is not what is measured.
+    page.wait_for_timeout(1000)
 
 
-def test_page_is_cheap_at_ten_thousand_records_a_second(pipeline, view, record_property):
+@pytest.fixture(scope="module")
+def flood(shared_pipeline):
+    """A pipeline through which 10,000 records go each second."""
+    return shared_pipeline(FLOOD)
+
+
+def test_page_is_cheap_at_ten_thousand_records_a_second(flood, view, record_property):
     """With 10,000 records a second through the pipeline the page needs under a fifth of a core and its heap is flat."""
-    page = view(pipeline(FLOOD))
+    page = view(flood)
     warm(page)
-    figures = measure(page, 10)
-    rate = page.evaluate(FRAMES, 3000)
-    figures["frames"] = rate
+    figures = measure(page, 5)
     print(figures, page.locator(".number-value").inner_text())
     for name, value in figures.items():
         record_property(name, value)
@@ -93,9 +98,9 @@ def test_page_is_cheap_at_ten_thousand_records_a_second(pipeline, view, record_p
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_page_heap_is_flat_for_ten_minutes(pipeline, view):
+def test_page_heap_is_flat_for_ten_minutes(flood, view):
     """Over ten minutes of 10,000 records a second the heap does not grow, and frames stay over 50 a second."""
-    page = view(pipeline(FLOOD))
+    page = view(flood)
     warm(page)
     # The window of the chart is five minutes: before it is full something grows that will not go on growing.
     page.wait_for_timeout(float(os.environ.get("STREAMWEAVER_SOAK_SECONDS", "300")) * 1000)
@@ -105,12 +110,9 @@ def test_page_heap_is_flat_for_ten_minutes(pipeline, view):
     assert page.evaluate(FRAMES, 5000) > 50
 
 
-def test_page_first_paint_is_quick(pipeline, view):
+def test_page_first_paint_is_quick(flood, view):
     """On this machine the first paint comes within a second, and a panel's first data within three."""
-    shop = pipeline(FLOOD)
-    page = view(shop, "alerts")
-    page.goto(f"{shop.address}#/streams")
-    page.reload()
+    page = view(flood)
     paint = page.evaluate(
         """() => new Promise((done) => new PerformanceObserver((list) => {
             for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") done(entry.startTime);

@@ -81,7 +81,8 @@ def test_page_topic_is_followed_filtered_and_paused(pipeline, view):
     expect(records(page)).to_have_count(2)
     page.get_by_role("button", name="Pause", exact=True).click()
     shop.write({"symbol": "A", "price": 4, "note": "four"})
-    page.wait_for_timeout(1000)
+    # Another page shows that the record was there to be shown.
+    expect(records(view(shop, "pipeline/topic/trades")).first).to_contain_text("four")
     expect(records(page)).to_have_count(2)
     page.get_by_role("button", name="Go on").click()
     expect(records(page)).to_have_count(3)

@@ -37,9 +37,16 @@ def test_page_content_is_inert(pipeline, view):
     expect(page.locator(".json-string", has_text="<script>").first).to_contain_text(INERT)
 
 
-def test_page_policy_forbids_inline_code(pipeline, view):
+@pytest.fixture(scope="module")
+def shop(shared_pipeline):
+    """A pipeline with a record whose gauge is red, and with a dead letter."""
+    made = shared_pipeline()
+    made.write({"symbol": "A", "price": 170, "note": "x"}, {"symbol": "B", "price": "bad"})
+    return made
+
+
+def test_page_policy_forbids_inline_code(shop, view):
     """The content security policy allows only files of the page, and the page keeps to it."""
-    shop = pipeline()
     page = view(shop)
     policy = page.request.get(shop.address).headers["content-security-policy"]
     assert re.search(r"(default|script)-src 'self'", policy)
@@ -74,10 +81,8 @@ def test_page_long_line_is_cheap(pipeline, view):
 @pytest.mark.parametrize(
     "where", ["streams", "pipeline/stage/parse", "pipeline/topic/trades", "dead-letters", "alerts"]
 )
-def test_page_has_no_serious_fault_of_access(pipeline, view, where, theme):
+def test_page_has_no_serious_fault_of_access(shop, view, where, theme):
     """axe-core finds nothing serious or critical in any view, light or dark."""
-    shop = pipeline()
-    shop.write({"symbol": "A", "price": 170, "note": "x"}, {"symbol": "B", "price": "bad"})
     page = view(shop, where, theme=theme)
     if where == "streams":
         expect(panel(page, "Latest").locator("tbody tr")).to_have_count(1)

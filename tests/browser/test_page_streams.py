@@ -16,6 +16,14 @@ def panel(page: Page, title: str):
     return page.get_by_role("region", name=title, exact=True)
 
 
+@pytest.fixture(scope="module")
+def stocked(shared_pipeline):
+    """A pipeline that has three trades, for tests that write nothing."""
+    made = shared_pipeline()
+    made.write(*TRADES)
+    return made
+
+
 def test_page_values_are_those_of_the_topics(pipeline, view):
     """Lines, feeds, bars, tables, numbers, gauges and heatmaps show exactly what the topics hold."""
     shop = pipeline()
@@ -117,11 +125,9 @@ def test_page_history_and_back(pipeline, view):
     expect(prices.locator(".legend-item")).to_have_text(re.compile(r"A\s*3\.00"))
 
 
-def test_page_chart_tells_values_by_keyboard(pipeline, view):
+def test_page_chart_tells_values_by_keyboard(stocked, view):
     """Arrow keys move through a chart and the legend tells the value there, with its time."""
-    shop = pipeline()
-    page = view(shop)
-    shop.write({"symbol": "A", "price": 42.5})
+    page = view(stocked)
     prices = panel(page, "Prices")
     expect(prices.locator(".legend-time")).to_have_text("now")
     prices.get_by_role("application").focus()
@@ -129,11 +135,9 @@ def test_page_chart_tells_values_by_keyboard(pipeline, view):
     expect(prices.locator(".legend-time")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d"))
 
 
-def test_page_full_screen(pipeline, view):
+def test_page_full_screen(stocked, view):
     """A panel fills the whole page, and Escape gives the page back."""
-    shop = pipeline()
-    page = view(shop)
-    shop.write({"symbol": "A", "price": 1})
+    page = view(stocked)
     prices = panel(page, "Prices")
     prices.get_by_role("button", name="Full screen: Prices").click()
     expect(prices).to_have_class(re.compile("is-full"))
@@ -144,10 +148,9 @@ def test_page_full_screen(pipeline, view):
     expect(prices).not_to_have_class(re.compile("is-full"))
 
 
-def test_page_keys_lead_through_the_views(pipeline, view):
+def test_page_keys_lead_through_the_views(stocked, view):
     """The number keys lead to the views, and typing into a field does not."""
-    shop = pipeline()
-    page = view(shop)
+    page = view(stocked)
     for key, title in (("2", "Pipeline"), ("3", "Dead letters"), ("4", "Alerts"), ("1", "Streams")):
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
@@ -159,14 +162,12 @@ def test_page_keys_lead_through_the_views(pipeline, view):
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800), (2560, 1440)], ids=["phone", "laptop", "large"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_page_fits(pipeline, view, keep, size, theme):
+def test_page_fits(stocked, view, keep, size, theme):
     """From a phone to a large screen nothing is wider than the page, in both colour schemes."""
-    shop = pipeline()
-    shop.write(*TRADES)
     width, height = size
-    page = view(shop, width=width, height=height, theme=theme)
+    page = view(stocked, width=width, height=height, theme=theme)
     for where in ("streams", "pipeline/stage/parse", "pipeline/topic/trades", "dead-letters", "alerts"):
-        page.goto(f"{shop.address}#/{where}")
+        page.goto(f"{stocked.address}#/{where}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         if where == "streams":
             expect(panel(page, "Latest").locator("tbody tr")).to_have_count(2)
