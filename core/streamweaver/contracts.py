@@ -292,7 +292,7 @@ class Fetched(Rows):
 class UnitOfWork(Protocol):
     """Everything that one step forward changes, stored as a whole or not at all.
 
-    The first four only collect, in memory. A unit is used once: after `commit` or `abort` it is done with.
+    All but the last two only collect, in memory. A unit is used once: after `commit` or `abort` it is done with.
     """
 
     def append(self, topic: str, partition: int, rows: Rows, /) -> None:
@@ -307,10 +307,18 @@ class UnitOfWork(Protocol):
     def mark_position(self, position: bytes, /) -> None:
         """Set the position of the lane's producer."""
 
+    def expect_end(self, topic: str, partition: int, offset: int, /) -> None:
+        """Have `commit` raise ConflictError, and store nothing, unless the partition still ends at `offset`.
+
+        So who has read a partition to its end appends to it knowing that nobody else has, in whatever process, as
+        long as everybody who appends there expects an end. For a unit outside any group, and one partition of it.
+        """
+
     async def commit(self) -> None:
         """Make it all durable, atomically. When this returns, it survives what the broker promises to survive.
 
-        Raises LaneLostError when the lane's partitions have moved, StorageError when it cannot be stored; after any
+        Raises ConflictError when an expected end has moved (now nothing is stored, for certain), LaneLostError when
+        the lane's partitions have moved, StorageError when it cannot be stored; after any other
         exception the outcome is settled by asking the lane again where it stands.
         """
 

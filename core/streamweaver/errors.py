@@ -87,6 +87,10 @@ class FormatVersionError(BrokerError):
     """The data was written by another format version that this release neither reads nor migrates."""
 
 
+class ConflictError(BrokerError):
+    """Somebody else has appended where a unit of work expected nobody to; nothing of the unit was stored."""
+
+
 class LaneLostError(BrokerError):
     """The lane's partitions moved to another worker; its open unit is void and nothing more may be done on it."""
 

@@ -20,6 +20,7 @@ PUBLIC = [
     "BrokerLockedError",
     "Codec",
     "CodecError",
+    "ConflictError",
     "Context",
     "CorruptLogError",
     "Delivery",

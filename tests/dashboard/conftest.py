@@ -192,7 +192,8 @@ def make_plan(text: str, *overrides: str) -> Plan:
 
 def specs(plan: Plan) -> list[TopicSpec]:
     """Return what the engine would create."""
-    own = [TopicSpec(name=name) for name in (plan.dead_letters, plan.metrics, plan.alerts)]
+    names = (plan.dead_letters, plan.settled_letters, plan.metrics, plan.alerts)
+    own = [TopicSpec(name=name) for name in names]
     replays = [TopicSpec(name=plan.replay(s.name), partitions=2) for s in plan.stages.values() if s.inputs]
     return [*(topic.spec for topic in plan.topics.values()), *own, *replays]
 

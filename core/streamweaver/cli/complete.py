@@ -33,7 +33,7 @@ def topic_names(ctx: click.Context, _param: click.Parameter, incomplete: str) ->
                 names.update(_texts(value))
     pipeline = tree.get("name") if tree is not None else None
     if pipeline is not None:
-        names |= {f"{pipeline.value}.dead_letters", f"{pipeline.value}.metrics"}
+        names |= {f"{pipeline.value}.{own}" for own in ("dead_letters", "settled_letters", "metrics")}
     return _items(sorted(name for name in names if name.startswith(incomplete)))
 
 

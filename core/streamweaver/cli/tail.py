@@ -56,7 +56,7 @@ async def holdings(plan: Plan, data: Path) -> list[dict[str, Any]]:
     codecs = {name: topic.codec_name for name, topic in plan.topics.items()}
     rows = []
     async with tool(plan, data) as broker:
-        for name in [*plan.topics, plan.dead_letters, plan.metrics, *replays]:
+        for name in [*plan.topics, plan.dead_letters, plan.settled_letters, plan.metrics, *replays]:
             try:
                 ranges = await broker.ranges(name)
             except UnknownTopicError:

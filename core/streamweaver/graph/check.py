@@ -102,6 +102,7 @@ class _Graph:
         prefix = f"{draft.pipeline.name}."
         own = {
             f"{prefix}dead_letters",
+            f"{prefix}settled_letters",
             f"{prefix}metrics",
             f"{prefix}alerts",
             *(f"{prefix}{name}.replay" for name in seen),

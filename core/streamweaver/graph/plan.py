@@ -115,6 +115,11 @@ class Plan:
         return f"{self.name}.dead_letters"
 
     @property
+    def settled_letters(self) -> str:
+        """The topic that says which dead letters have been dealt with."""
+        return f"{self.name}.settled_letters"
+
+    @property
     def metrics(self) -> str:
         """The topic of the stages' figures."""
         return f"{self.name}.metrics"

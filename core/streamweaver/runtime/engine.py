@@ -22,7 +22,7 @@ from streamweaver.runtime.report import METRICS_SPEC, Reporter
 from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.sink import run_sink
 
-# Dead letters are kept until somebody has dealt with them.
+# Dead letters are kept until somebody has dealt with them, and so is the word that somebody has.
 _LETTERS = TopicSpec(name="", partitions=1)
 
 ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, retention_bytes=64 * 1024 * 1024)
@@ -219,6 +219,7 @@ class Engine:
         ]
         own = [
             attrs.evolve(_LETTERS, name=self.plan.dead_letters),
+            attrs.evolve(_LETTERS, name=self.plan.settled_letters),
             attrs.evolve(METRICS_SPEC, name=self.plan.metrics),
         ]
         if self.plan.dashboard.rules:

@@ -1,41 +1,34 @@
 """The dead letters of a pipeline, seen by those who deal with them: look, replay, discard.
 
-A letter that has been dealt with is marked in the same unit of work, so replaying can be interrupted and repeated, and
-nothing is replayed twice. All of it works beside the pipeline, running or not.
+A letter that has been dealt with is marked in the same unit of work, so replaying can be interrupted and repeated, by
+several at once, and nothing is replayed twice. All of it works beside the pipeline, running or not.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 
-from streamweaver.contracts import Broker, Fetched, Rows, UnitOfWork
-from streamweaver.errors import BadRecord, UnknownTopicError
+from streamweaver.contracts import Broker, Rows
+from streamweaver.errors import BadRecord, BrokerError, ConflictError, UnknownTopicError
 from streamweaver.graph.plan import Plan
 from streamweaver.record import Record
+from streamweaver.retry import Backoff
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.dead_letter import DeadLetter, from_row, replay_headers
 from streamweaver.runtime.edit import Edit, apply
-
-Deed = Literal["replayed", "discarded"]
+from streamweaver.runtime.letter_marks import Deed, Marks, Settled, through
 
 UNIT_LETTERS = 200
 """How many letters are dealt with in one unit of work."""
 
-_READ_SECONDS = 5.0
+MOST_CONFLICTS = 30
+"""How often in a row others may be quicker, before we give up: each time they have dealt with letters."""
 
 
 class UnreadableError(ValueError):
     """A letter's value cannot be decoded by its topic's codec, or the topic is not known any more."""
-
-
-@attrs.frozen
-class Settled:
-    """That a letter has been dealt with, how, and when (ms)."""
-
-    deed: Deed
-    at: int
 
 
 @attrs.frozen
@@ -99,6 +92,10 @@ def parse_id(text: str) -> tuple[int, int]:
     return int(partition), int(offset)
 
 
+_Made: TypeAlias = list[tuple[str, int, Rows]]
+"""What is to be appended to which topic and partition, to try a letter again."""
+
+
 class LetterBox:
     """All dead letters of one pipeline. Needs an open broker; `role="tool"` is enough."""
 
@@ -106,7 +103,8 @@ class LetterBox:
         self._plan = plan
         self._broker = broker
         self._clock = clock
-        self._store = f"{plan.name}.dlq"
+        self._marks = Marks(broker, plan.settled_letters)
+        self._backoff = Backoff(0.02, 1.0)
         self.unreadable = 0
         """Records of the topic that are no dead letters, passed over so far."""
 
@@ -115,8 +113,8 @@ class LetterBox:
     async def letters(self, wanted: Filter | None = None) -> AsyncIterator[Letter]:
         """Go through the letters that are there now, oldest first; none when the pipeline has never run."""
         wanted = wanted or Filter()
-        settled = self._settled()
-        async for rows in self._rows():
+        await self._marks.refresh()
+        async for rows in through(self._broker, self._plan.dead_letters):
             for index, offset in enumerate(rows.offsets):
                 headers = rows.headers[index] if rows.headers else ()
                 try:
@@ -124,8 +122,7 @@ class LetterBox:
                 except ValueError:
                     self.unreadable += 1
                     continue
-                place = f"{rows.partition}:{offset}"
-                letter = Letter(rows.partition, offset, found, settled.get(place))
+                letter = Letter(rows.partition, offset, found, self._marks.get(f"{rows.partition}:{offset}"))
                 if wanted.takes(letter):
                     yield letter
 
@@ -138,12 +135,13 @@ class LetterBox:
             return None
         if partition >= len(ranges) or not ranges[partition].begin <= offset < ranges[partition].end:
             return None
-        async for rows in self._rows({partition: offset}):
+        await self._marks.refresh()
+        async for rows in through(self._broker, self._plan.dead_letters, {partition: offset}):
             if offset in rows.offsets:
                 index = list(rows.offsets).index(offset)
                 headers = rows.headers[index] if rows.headers else ()
                 found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
-                return Letter(partition, offset, found, self._settled().get(f"{partition}:{offset}"))
+                return Letter(partition, offset, found, self._marks.get(f"{partition}:{offset}"))
             if rows.next_offset > offset:
                 break
         return None
@@ -160,37 +158,6 @@ class LetterBox:
             return topic.codec.decode(found.value)
         except Exception as error:
             raise UnreadableError(f"codec {topic.codec_name} cannot decode the value: {error}") from error
-
-    async def _rows(self, starts: dict[int, int] | None = None) -> AsyncIterator[Fetched]:
-        """Read the topic up to what is its end now."""
-        topic = self._plan.dead_letters
-        try:
-            ranges = await self._broker.ranges(topic)
-        except UnknownTopicError:
-            return
-        for partition, held in enumerate(ranges):
-            start = held.begin if starts is None else starts.get(partition, held.end)
-            if start >= held.end:
-                continue
-            reader = await self._broker.reader({(topic, partition): start})
-            try:
-                at = start
-                while at < held.end:
-                    fetched = await reader.poll(max_records=1_000, timeout=_READ_SECONDS)
-                    if not fetched:
-                        break
-                    for rows in fetched:
-                        at = rows.next_offset
-                        yield rows
-            finally:
-                await reader.close()
-
-    def _settled(self) -> dict[str, Settled]:
-        found = {}
-        for key, value in self._broker.state_items(self._store, 0):
-            deed, _, at = value.decode().partition(" ")
-            found[key.decode()] = Settled("replayed" if deed == "replayed" else "discarded", int(at))
-        return found
 
     # -- dealing with them ------------------------------------------------------------------------
 
@@ -213,7 +180,7 @@ class LetterBox:
         self, deed: Deed, wanted: Filter, edits: Sequence[Edit], limit: int | None, dry_run: bool
     ) -> Outcome:
         outcome = Outcome()
-        pending: list[tuple[Letter, list[tuple[str, int, Rows]]]] = []
+        pending: list[tuple[Letter, _Made]] = []
         taken = 0
         async for letter in self.letters(wanted):
             if letter.settled is not None:
@@ -233,26 +200,38 @@ class LetterBox:
         return outcome
 
     async def _store_deed(
-        self, deed: Deed, pending: Iterable[tuple[Letter, list[tuple[str, int, Rows]]]], outcome: Outcome, dry_run: bool
+        self, deed: Deed, pending: list[tuple[Letter, _Made]], outcome: Outcome, dry_run: bool
     ) -> None:
-        """Deal with some letters as one unit of work; what another command has done meanwhile is left alone."""
-        settled = self._settled()
-        fresh = []
-        for letter, rows in pending:
-            if letter.id in settled:
-                outcome.before.append(letter.id)
-            else:
-                fresh.append((letter, rows))
-        if fresh and not dry_run:
-            unit: UnitOfWork = self._broker.begin()
-            for topic, partition, made in (place for _, rows in fresh for place in rows):
-                unit.append(topic, partition, made)
-            note = f"{deed} {self._clock.now()}".encode()
-            unit.put_state(self._store, 0, {letter.id.encode(): note for letter, _ in fresh})
-            await unit.commit()
-        outcome.done += [letter.id for letter, _ in fresh]
+        """Deal with some letters as one unit of work; what others deal with meanwhile is left alone."""
+        conflicts = 0
+        while True:
+            fresh = [(letter, made) for letter, made in pending if self._marks.get(letter.id) is None]
+            if dry_run or not fresh:
+                break
+            try:
+                await self._commit(deed, fresh)
+                break
+            except ConflictError as error:
+                conflicts += 1
+                if conflicts >= MOST_CONFLICTS:
+                    raise BrokerError(
+                        f"others deal with dead letters all the time ({error}); try again when they have ended"
+                    ) from error
+                await self._clock.sleep(self._backoff.wait(conflicts))
+                await self._marks.refresh()
+        done = [letter.id for letter, _ in fresh]
+        outcome.done += done
+        outcome.before += [letter.id for letter, _ in pending if letter.id not in set(done)]
 
-    def _again(self, letter: Letter, edits: Sequence[Edit]) -> list[tuple[str, int, Rows]]:
+    async def _commit(self, deed: Deed, letters: Sequence[tuple[Letter, _Made]]) -> None:
+        unit = self._broker.begin()
+        for topic, partition, rows in (place for _, made in letters for place in made):
+            unit.append(topic, partition, rows)
+        self._marks.put(unit, [letter.id for letter, _ in letters], deed, self._clock.now())
+        await unit.commit()
+        await self._marks.refresh()
+
+    def _again(self, letter: Letter, edits: Sequence[Edit]) -> _Made:
         """Return what is to be appended where, to try a letter again; ValueError or BadRecord when it cannot be."""
         found = letter.letter
         if found.cut and not _whole(edits):

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from streamweaver import (
     Broker,
     BrokerError,
+    ConflictError,
     Fetched,
     Headers,
     Lane,
@@ -409,6 +410,37 @@ async def a_unit_outside_a_group_spans_topics(make: Make) -> None:
         await unit.commit()
         assert [value for _, value, _, _ in await all_of(broker, one, 0, 1)] == [b"1"]
         assert [value for _, value, _, _ in await all_of(broker, two, 1, 1)] == [b"2"]
+
+
+@_check
+async def of_two_that_expect_one_end_the_first_appends(make: Make) -> None:
+    """A unit that expects an end is stored as a whole, or with ConflictError not at all, whoever tries at once."""
+    async with opened(make) as broker:
+        guarded, other = await topic(broker), await topic(broker)
+
+        async def end(name: str) -> int:
+            return (await broker.ranges(name))[0].end
+
+        async def add(value: bytes, expected: int) -> None:
+            unit = broker.begin()
+            unit.append(other, 0, rows([value]))
+            unit.append(guarded, 0, rows([value]))
+            unit.expect_end(guarded, 0, expected)
+            await unit.commit()
+
+        begin = await end(guarded)
+        await add(b"1", begin)
+        with raises(ConflictError):
+            await add(b"too late", begin)
+        moved = await end(guarded)
+        assert moved > begin
+        results = await asyncio.gather(*(add(b"2", moved) for _ in range(3)), return_exceptions=True)
+        # All may be in each other's way where none can wait for the other; then the next one alone succeeds.
+        assert sum(not isinstance(result, ConflictError) for result in results) <= 1, results
+        if all(results):
+            await add(b"2", await end(guarded))
+        assert [value for _, value, _, _ in await all_of(broker, guarded, 0, 2)] == [b"1", b"2"]
+        assert [value for _, value, _, _ in await all_of(broker, other, 0, 2)] == [b"1", b"2"]
 
 
 @_check

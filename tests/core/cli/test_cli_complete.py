@@ -28,7 +28,8 @@ def test_the_last_of_several_stages_is_completed(shop: Path) -> None:
 
 def test_topics_are_those_declared_named_and_the_pipelines_own(shop: Path) -> None:
     """Also a topic that is only named by a stage, and those of dead letters and figures."""
-    assert complete(topic_names, "", file="shop.yaml") == ["orders", "priced", "shop.dead_letters", "shop.metrics"]
+    own = ["shop.dead_letters", "shop.metrics", "shop.settled_letters"]
+    assert complete(topic_names, "", file="shop.yaml") == ["orders", "priced", *own]
     assert complete(topic_names, "pr", file="shop.yaml") == ["priced"]
 
 

@@ -1,5 +1,7 @@
 """The letter box: what is seen, what is replayed where, and that nothing is done twice."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,13 @@ from typing import Any
 import attrs
 import pytest
 
+from core.runtime.runtime_kit import ManualClock
 from streamweaver.config import parse
 from streamweaver.contracts import Broker, BrokerContext, Rows, TopicSpec
-from streamweaver.errors import StorageError
+from streamweaver.errors import BrokerError, ConflictError, StorageError
 from streamweaver.graph.build import build
 from streamweaver.graph.plan import Plan
+from streamweaver.record import Record
 from streamweaver.registry import Registry
 from streamweaver.runtime import letter_box
 from streamweaver.runtime.clock import SystemClock
@@ -46,7 +50,8 @@ async def broker(plan: Plan, tmp_path: Path) -> AsyncIterator[Broker]:
     await opened.open(BrokerContext(pipeline="shop", data_dir=tmp_path))
     replays = [TopicSpec(name=plan.replay(stage), partitions=4) for stage in ("prices", "out")]
     topics = [topic.spec for topic in plan.topics.values()]
-    await opened.create([*topics, *replays, TopicSpec(name=plan.dead_letters)])
+    own = [TopicSpec(name=plan.dead_letters), TopicSpec(name=plan.settled_letters)]
+    await opened.create([*topics, *replays, *own])
     yield opened
     await opened.close()
 
@@ -133,7 +138,7 @@ async def test_a_producers_letter_goes_to_its_topic_by_its_key(plan: Plan, broke
     codec = plan.topics["orders"].codec
     assert codec.decode(value) == {"id": "other", "price": "x"}
     assert (key, headers) == (b"other", (("trace", b"1"),))
-    place = Encoder(codec, 4, "id").encode([letter_box.Record({"id": "other"})], 0, 0)
+    place = Encoder(codec, 4, "id").encode([Record({"id": "other"})], 0, 0)
     assert [partition] == list(place)
 
 
@@ -172,19 +177,97 @@ async def test_a_replay_that_breaks_off_is_resumed(plan: Plan, broker: Broker, m
     assert offsets == [0, 1, 2, 3, 4]
 
 
-async def test_what_another_command_does_meanwhile_is_left_alone(plan: Plan, broker: Broker) -> None:
-    """Marks are read again right before each unit of work."""
-    box = await post(plan, broker, letter(), letter(offset=18))
-    seen = box.letters
+@pytest.mark.parametrize("letters_a_unit", [1, 200])
+async def test_what_another_command_does_meanwhile_is_left_alone(
+    plan: Plan, broker: Broker, monkeypatch: pytest.MonkeyPatch, letters_a_unit: int
+) -> None:
+    """Also when it is done between our last look at the marks and our commit: then the commit is void, and repeated."""
+    monkeypatch.setattr(letter_box, "UNIT_LETTERS", letters_a_unit)
+    box = await post(plan, broker, letter(), letter(offset=18), letter(offset=19))
+    begin, others = broker.begin, iter(["0:0", "0:2"])
 
-    async def slow(wanted: Filter | None = None) -> AsyncIterator[Any]:
-        async for one in seen(wanted):
-            yield one
-        await LetterBox(plan, broker, SystemClock()).discard(Filter(ids=frozenset({"0:0"})))
+    class Late:
+        """A unit before whose commit somebody else deals with a letter."""
 
-    box.letters = slow  # type: ignore[method-assign]
+        def __init__(self) -> None:
+            self.unit = begin()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.unit, name)
+
+        async def commit(self) -> None:
+            if (one := next(others, None)) is not None:
+                with monkeypatch.context() as plain:
+                    plain.setattr(type(broker), "begin", lambda _: begin())
+                    await LetterBox(plan, broker, SystemClock()).discard(Filter(ids=frozenset({one})))
+            await self.unit.commit()
+
+    monkeypatch.setattr(type(broker), "begin", lambda _: Late())
     outcome = await box.replay(EVERYTHING)
-    assert (outcome.done, outcome.before) == (["0:1"], ["0:0"])
+    assert (outcome.done, sorted(outcome.before)) == (["0:1"], ["0:0", "0:2"])
+    assert [original_place(row[3])[1] for _, row in await held(broker, plan.replay("prices"))] == [18]
+
+
+async def test_a_command_that_is_always_too_late_gives_up(
+    plan: Plan, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and has stored nothing."""
+    box = await post(plan, broker, letter())
+    box._clock = ManualClock()
+    unit = type(broker.begin())
+
+    async def refused(_: Any) -> None:
+        raise ConflictError("somebody else has appended")
+
+    monkeypatch.setattr(unit, "commit", refused)
+    with pytest.raises(BrokerError, match="others deal with dead letters all the time"):
+        await box.replay(EVERYTHING)
+
+
+REPLAY = """
+import asyncio, sys
+from pathlib import Path
+from streamweaver.config import parse
+from streamweaver.contracts import BrokerContext
+from streamweaver.graph.build import build
+from streamweaver.record import Record
+from streamweaver.registry import Registry
+from streamweaver.runtime import letter_box
+from streamweaver.runtime.clock import SystemClock
+
+async def main():
+    plan = build(parse(sys.argv[1], "shop.yaml"), Registry())[0]
+    broker = plan.broker.build()
+    await broker.open(BrokerContext(pipeline="shop", data_dir=Path(sys.argv[2]), role="tool"))
+    letter_box.UNIT_LETTERS = 5
+    box = letter_box.LetterBox(plan, broker, SystemClock())
+    print("ready", flush=True)
+    sys.stdin.readline()
+    outcome = await box.replay(letter_box.Filter())
+    print(*outcome.done, flush=True)
+    await broker.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_that_replay_at_once_replay_each_letter_once(
+    plan: Plan, broker: Broker, tmp_path: Path
+) -> None:
+    """All letters are replayed, each by one of the two, beside the running pipeline."""
+    count = 200
+    await post(plan, broker, *(letter(offset=n) for n in range(count)))
+    command = [sys.executable, "-c", REPLAY, FILE, str(tmp_path)]
+    pipe = asyncio.subprocess.PIPE
+    processes = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    said = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    done = [letter_id for out, _ in said for letter_id in out.decode().split()]
+    assert sorted(done) == sorted(f"0:{n}" for n in range(count))
+    offsets = [original_place(row[3])[1] for _, row in await held(broker, plan.replay("prices"))]
+    assert sorted(n for n in offsets if n is not None) == list(range(count))
 
 
 async def test_a_limit_counts_what_is_open(plan: Plan, broker: Broker) -> None:

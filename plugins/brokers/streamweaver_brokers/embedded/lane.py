@@ -46,12 +46,18 @@ class Unit:
             raise BrokerError("a position can be marked only by a unit of a group's lane")
         self._open().position = position
 
+    def expect_end(self, topic: str, partition: int, offset: int, /) -> None:
+        """Have `commit` store nothing unless the partition still ends at `offset`."""
+        if self._lane is not None:
+            raise BrokerError(f"topic {topic}: an end can be expected only by a unit outside any group")
+        self._open().expected[self._session.log.partition(topic, partition).id] = offset
+
     async def commit(self) -> None:
         """Store it all as a whole."""
         work, self._work = self._open(), None
         if self._lane is not None:
             self._lane.check()
-        if work.appends or work.marks or work.state or work.position is not None:
+        if work.appends or work.marks or work.state or work.expected or work.position is not None:
             await self._session.submit(work)
 
     async def abort(self) -> None:

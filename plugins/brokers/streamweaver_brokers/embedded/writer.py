@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from streamweaver import BrokerError, Rows
+from streamweaver import BrokerError, ConflictError, Rows
 from streamweaver_brokers.embedded.failure import of_sqlite
 from streamweaver_brokers.embedded.rows import Chunk, checksum, joined, key_of, offset_of, payloads
 from streamweaver_brokers.embedded.upkeep import Upkeep
@@ -45,6 +45,8 @@ class Work:
     marks: dict[int, int] = attrs.field(factory=dict)
     state: dict[tuple[str, int, bytes], bytes | None] = attrs.field(factory=dict)
     position: bytes | None = None
+    expected: dict[int, int] = attrs.field(factory=dict)
+    """Partition ids, and where they must end for the unit to be stored."""
     done: "asyncio.Future[None] | None" = None
 
 
@@ -186,6 +188,8 @@ class Writer:
             if (version := self._read_data_version()) != self._data_version:
                 self._data_version = version
                 self._tell(self._listener.changed, self._reload())
+            if any(unit.expected for unit in units):
+                units = self._expected(units)
             chunks, tails = self._append(units)
             self._put(units)
             connection.execute("COMMIT")
@@ -197,6 +201,25 @@ class Writer:
         changes = sum(len(unit.marks) + len(unit.state) for unit in units)
         self._unsaved += TRANSACTION_BYTES + sum(chunk.size + PAGE_BYTES for _, chunk in chunks) + changes * PAGE_BYTES
         self._tell(self._settle, units, chunks)
+
+    def _expected(self, units: list[Work]) -> list[Work]:
+        """Return the units whose partitions end where they expect; the others are refused, each by itself."""
+        ends: dict[int, int] = {}
+        kept = []
+        for unit in units:
+            moved = [
+                f"partition {partition_id} ends at {end}, expected {offset}"
+                for partition_id, offset in unit.expected.items()
+                if (end := ends.get(partition_id, self._tails[partition_id].end)) != offset
+            ]
+            if moved:
+                error = ConflictError(f"{self._path}: somebody else has appended: {'; '.join(moved)}")
+                self._tell(_refuse, [unit.done], error)
+                continue
+            kept.append(unit)
+            for partition_id, rows in unit.appends:
+                ends[partition_id] = ends.get(partition_id, self._tails[partition_id].end) + len(rows)
+        return kept
 
     def _append(self, units: list[Work]) -> tuple[list[tuple[int, Chunk]], dict[int, Tail]]:
         """Insert the rows of all units, those of one partition together."""

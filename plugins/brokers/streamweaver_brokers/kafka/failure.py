@@ -72,8 +72,11 @@ def mapped(error: BaseException, doing: str) -> BrokerError:
     return StorageError(f"{doing}: {text(error)}; is the broker reachable and well?")
 
 
-FAILURES = (errors.KafkaError, OSError, TimeoutError, AssertionError, RuntimeError)
-"""What clients raise when something fails: after fencing, aiokafka raises AssertionError as well."""
+FENCED = (errors.ProducerFenced, errors.IllegalOperation, AssertionError)
+"""What a producer raises that a newer one has fenced: the last two when it notices while it is being used."""
+
+FAILURES = (errors.KafkaError, errors.IllegalOperation, OSError, TimeoutError, AssertionError, RuntimeError)
+"""What clients raise when something fails."""
 
 
 @asynccontextmanager

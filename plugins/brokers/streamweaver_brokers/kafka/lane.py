@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Unit:
     """Collects what one step forward changes."""
 
-    __slots__ = ("_lane", "_session", "_used", "appends", "marks", "position", "state")
+    __slots__ = ("_lane", "_session", "_used", "appends", "expected", "marks", "position", "state")
 
     def __init__(self, session: "Session", lane: "Lane | None") -> None:
         self._session = session
@@ -33,6 +33,7 @@ class Unit:
         self.state: dict[int, dict[bytes, bytes | None]] = {}
         self.marks: dict[TopicPartition, int] = {}
         self.position: bytes | None = None
+        self.expected: dict[TopicPartition, int] = {}
 
     def append(self, topic: str, partition: int, rows: Rows, /) -> None:
         """Add rows to a partition."""
@@ -65,6 +66,13 @@ class Unit:
         self._check()
         self.position = position
 
+    def expect_end(self, topic: str, partition: int, offset: int, /) -> None:
+        """Have `commit` store nothing unless the partition still ends at `offset`."""
+        self._check()
+        if self._lane is not None or self.expected:
+            raise BrokerError(f"topic {topic}: an end can be expected of one partition, by a unit outside any group")
+        self.expected[TopicPartition(topic, partition)] = offset
+
     async def commit(self) -> None:
         """Store it all as a whole."""
         self._check()
@@ -73,6 +81,9 @@ class Unit:
         await self._session.check_parts(parts)
         if self._lane is not None:
             await self._lane.commit(self, parts)
+        elif self.expected:
+            ((part, offset),) = self.expected.items()
+            await self._session.append_behind(part, offset, parts)
         elif parts:
             await self._session.append(parts)
 

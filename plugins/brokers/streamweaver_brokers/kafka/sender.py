@@ -108,6 +108,8 @@ class Sender:
                 # One at a time: those who wait for the same partition in the client use up each other's time.
                 async with self._turns[part], asyncio.timeout(self._step):
                     future = await self._producer.send_batch(builder, part.topic, partition=part.partition)
+                # If a later one cannot even be sent, nobody gets to ask this one.
+                future.add_done_callback(_look_at)
                 count = builder.record_count()
                 self._sent[part] = self._sent.get(part, 0) + count
                 sending.append((part, count, future))
@@ -119,8 +121,6 @@ class Sender:
             return {}
         done, pending = await asyncio.wait({future for _, _, future in sending}, timeout=self._step)
         failures = [error for future in done if (error := future.exception())]
-        for future in pending:
-            future.add_done_callback(_look_at)
         if failures:
             raise failures[0]
         if pending:

@@ -6,9 +6,10 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from streamweaver import BrokerContext, BrokerError, TopicSpec, UnknownTopicError
+from streamweaver import BrokerContext, BrokerError, ConflictError, TopicSpec, UnknownTopicError
 from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.cluster import OVERHEAD_BYTES, Cluster
+from streamweaver_brokers.kafka.failure import FAILURES, FENCED, mapped
 from streamweaver_brokers.kafka.group import Membership
 from streamweaver_brokers.kafka.quiet import Quiet
 from streamweaver_brokers.kafka.reader import Reader
@@ -54,8 +55,9 @@ class Session:
         self._once = Shared(lambda: Sender(clients))
         # A name of its own: it must fence nobody. Nobody will fence it either, so its transactions are short.
         transactional_id = f"{context.pipeline}.outside.{unique}"
-        short = min(10.0, transaction_seconds)
-        self._whole = Shared(lambda: Sender(clients, transactional_id, short), alone=True)
+        self._short_seconds = min(10.0, transaction_seconds)
+        self._whole = Shared(lambda: Sender(clients, transactional_id, self._short_seconds), alone=True)
+        self._pipeline = context.pipeline
         self._committed: dict[str, dict[tuple[str, int], int]] = {}
 
     async def open(self) -> None:
@@ -113,6 +115,28 @@ class Session:
             await self.send(parts)
         else:
             await self._whole.use(lambda sender: sender.commit(parts, {}, ""), "appending")
+
+    async def append_behind(self, expected: TopicPartition, offset: int, parts: Parts) -> None:
+        """Append rows if a partition still ends at an offset; ConflictError when somebody has been quicker.
+
+        One producer a partition: a new one fences the one before it, so that nobody else who goes this way can commit
+        between the look at the end and our own commit.
+        """
+        name = f"{self._pipeline}.behind.{expected.topic}.{expected.partition}"
+        sender = Sender(self.clients, name, self._short_seconds)
+        try:
+            await sender.start()
+            end = (await self.cluster.ends([expected]))[expected]
+            if end != offset:
+                place = f"{expected.topic}[{expected.partition}]"
+                raise ConflictError(f"somebody else has appended: {place} ends at {end}, expected {offset}")
+            await sender.commit(parts, {}, "")
+        except FENCED as error:
+            raise ConflictError(f"somebody else is about to append to {expected.topic}") from error
+        except FAILURES as error:
+            raise mapped(error, "appending") from error
+        finally:
+            await sender.close()
 
     async def join(self, group: str, topics: Sequence[str], *, single: bool) -> Membership:
         """Join a group."""

@@ -66,3 +66,40 @@ producers:
     # A second run has nothing to do.
     status, counts = await run(file)
     assert (status, counts["lines"]["out"]) == (0, 0)
+
+
+async def test_dead_letters_are_replayed_once_by_two_at_once(kafka_address: str, tmp_path: Path, launch: Any) -> None:
+    """`dlq` works beside Kafka as elsewhere: two commands at once share the letters, and none comes twice."""
+    name = fresh("letters").replace("-", "_")
+    (tmp_path / "in.ndjson").write_text("".join(f'{{"n": "{n}"}}\n' for n in range(5)) + '{"n": "x"}\n' * 5)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        f"""
+name: {name}
+broker: {{use: kafka, servers: ["{kafka_address}"]}}
+producers:
+  lines: {{use: ndjson_file, path: {tmp_path / "in.ndjson"}, to: {name}.in}}
+flows:
+  numbers: {{from: {name}.in, steps: [{{use: convert, types: {{n: int}}}}], to: {name}.out}}
+"""
+    )
+    status, counts = await run(file)
+    assert (status, counts["numbers"]["dead_lettered"]) == (0, 5)
+
+    async def dlq(*arguments: str) -> Any:
+        program = Path(sys.executable).with_name("streamweaver")
+        process = await asyncio.create_subprocess_exec(
+            *(str(program), "dlq", *arguments, "--json", "--data", str(tmp_path / "data")),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        return [json.loads(line) for line in output.splitlines()]
+
+    ids = [letter["id"] for letter in await dlq("list", str(file))]
+    assert len(ids) == 5
+    both = await asyncio.gather(*(dlq("replay", str(file), "--all", "--set", "n=7") for _ in range(2)))
+    assert sorted(one for (said,) in both for one in said["replayed"]) == sorted(ids)
+    assert await dlq("list", str(file)) == []
+    status, counts = await run(file)
+    assert (status, counts["numbers"]["in"], counts["numbers"]["out"]) == (0, 5, 5)

@@ -1,0 +1,79 @@
+"""Which dead letters have been dealt with: a topic of marks that several who deal with them share.
+
+A mark is a record: the letter's id as its key, the deed as its value, the moment as its timestamp. A unit of work that
+adds marks expects the topic to end where it was read to, so of two that deal with one letter only the first succeeds.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Literal, cast, get_args
+
+import attrs
+
+from streamweaver.contracts import Broker, Fetched, Rows, UnitOfWork
+from streamweaver.errors import UnknownTopicError
+
+Deed = Literal["replayed", "discarded"]
+
+_READ_SECONDS = 5.0
+
+
+@attrs.frozen
+class Settled:
+    """That a letter has been dealt with, how, and when (ms)."""
+
+    deed: Deed
+    at: int
+
+
+async def through(broker: Broker, topic: str, starts: Mapping[int, int] | None = None) -> AsyncIterator[Fetched]:
+    """Read a topic up to what is its end now: all of it, or some partitions from an offset. Nothing if it is none."""
+    try:
+        ranges = await broker.ranges(topic)
+    except UnknownTopicError:
+        return
+    for partition, held in enumerate(ranges):
+        start = held.begin if starts is None else max(held.begin, starts.get(partition, held.end))
+        if start >= held.end:
+            continue
+        reader = await broker.reader({(topic, partition): start})
+        try:
+            at = start
+            while at < held.end:
+                fetched = await reader.poll(max_records=1_000, timeout=_READ_SECONDS)
+                if not fetched:
+                    break
+                for rows in fetched:
+                    at = rows.next_offset
+                    yield rows
+        finally:
+            await reader.close()
+
+
+class Marks:
+    """The marks as far as they have been read; `refresh` reads on from there."""
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._end = 0
+        self._settled: dict[str, Settled] = {}
+
+    async def refresh(self) -> None:
+        """Take in what has been marked meanwhile."""
+        async for rows in through(self._broker, self._topic, {0: self._end}):
+            for key, value, at in zip(rows.keys, rows.values, rows.timestamps, strict=True):
+                deed = (value or b"").decode(errors="replace")
+                if key is not None and deed in get_args(Deed):
+                    # The first one is what was done; there is a second only if somebody else writes here.
+                    self._settled.setdefault(key.decode(errors="replace"), Settled(cast("Deed", deed), at))
+            self._end = rows.next_offset
+
+    def get(self, letter_id: str) -> Settled | None:
+        """Return what is known to have been done with a letter."""
+        return self._settled.get(letter_id)
+
+    def put(self, unit: UnitOfWork, letter_ids: Iterable[str], deed: Deed, now: int) -> None:
+        """Mark letters in a unit, whose commit raises ConflictError if anybody has marked any since `refresh`."""
+        keys: list[bytes | None] = [letter_id.encode() for letter_id in letter_ids]
+        unit.append(self._topic, 0, Rows(keys, [deed.encode()] * len(keys), [now] * len(keys)))
+        unit.expect_end(self._topic, 0, self._end)
