@@ -1,6 +1,7 @@
 """A pipeline as commands get it: its file, checked in one pass, the folder of its data, and its broker as a tool."""
 
 import gc
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,11 @@ DATA = Path(".streamweaver")
 """Where pipelines keep their data, each in a folder of its name, unless told otherwise."""
 
 
+SET = "STREAMWEAVER_SET"
+"""Variable with overrides, as of `--set`, one a line. Every command applies them, those without `--set` too, so that
+all programs in a container see the pipeline as it runs there."""
+
+
 @attrs.frozen
 class Loaded:
     """A valid pipeline file, and what is worth a warning in it."""
@@ -29,9 +35,13 @@ class Loaded:
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Loaded:
-    """Read and check a pipeline file; ConfigError with everything that is wrong with it, warnings included."""
+    """Read and check a pipeline file; ConfigError with everything that is wrong with it, warnings included.
+
+    What the variable STREAMWEAVER_SET says comes first, so `overrides` win.
+    """
     findings = Findings()
-    tree = read(path, overrides, findings=findings)
+    lines = (line.strip() for line in os.environ.get(SET, "").splitlines())
+    tree = read(path, (*filter(None, lines), *overrides), findings=findings)
     plan, warnings = build(tree, Registry(), findings)
     if (ctx := click.get_current_context(silent=True)) is not None:
         redact_with(ctx, plan.redact)

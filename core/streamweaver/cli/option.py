@@ -62,7 +62,9 @@ def file_argument(command: F) -> F:
 
 def set_option(command: F) -> F:
     """Add `--set`."""
-    text = "Override one value of the file, checked like the file; may be repeated."
+    text = (
+        "Override one value of the file, checked like the file; may be repeated.  [env: STREAMWEAVER_SET, one a line]"
+    )
     return click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help=text)(command)
 
 

@@ -50,7 +50,9 @@ def group() -> None:
     "--health-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
-    help="Renew this file every second while all stages here are well; for health checks.",
+    envvar="STREAMWEAVER_HEALTH_FILE",
+    help="Renew this file every second while all stages here are well; for health checks.  "
+    "[env: STREAMWEAVER_HEALTH_FILE]",
 )
 @json_option("End with a line of JSON: the counts of each stage.")
 @click.option(

@@ -24,6 +24,20 @@ def test_an_override_that_fails_is_enough(shop: Path) -> None:
         load(Path("shop.yaml"), ("nothing",))
 
 
+def test_overrides_of_the_environment_come_first(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line of STREAMWEAVER_SET is one; those of the command line win over them, and blank lines are nothing."""
+    monkeypatch.setenv("STREAMWEAVER_SET", "topics.orders.partitions=5\n\n  topics.priced.partitions=6  \n")
+    topics = load(Path("shop.yaml"), ("topics.orders.partitions=7",)).plan.topics
+    assert (topics["orders"].spec.partitions, topics["priced"].spec.partitions) == (7, 6)
+
+
+def test_a_mistake_in_the_environment_is_found_like_any_other(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the override."""
+    monkeypatch.setenv("STREAMWEAVER_SET", "topics.orders.partitions=many")
+    with pytest.raises(ConfigError, match=r"--set topics\.orders\.partitions"):
+        load(Path("shop.yaml"))
+
+
 def test_warnings_come_along(shop: Path) -> None:
     """They do not keep a file from being used."""
     assert [finding.warning for finding in load(Path("shop.yaml"), ("topics.idle.partitions=1",)).warnings] == [True]
