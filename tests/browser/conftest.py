@@ -22,7 +22,7 @@ from typing import Any
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from forked_program import Forker
 
@@ -254,10 +254,20 @@ def shared_pipeline(forker: Forker, tmp_path_factory: pytest.TempPathFactory, st
         yield start
 
 
+@pytest.fixture(scope="session")
+def window(browser: Browser) -> Page:
+    """A page that most tests use, one after the other: to open a window costs more than to look at the dashboard."""
+    return browser.new_page()
+
+
 @pytest.fixture
-def view(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Return a way to open a page; what it logs as an error, and each foreign address it asks for, fails the test."""
+def view(browser: Browser, window: Page) -> Iterator[Callable[..., Page]]:
+    """Return a way to open a page; what it logs as an error, and each foreign address it asks for, fails the test.
+
+    A page that a test meddles with (its clock, its routes, its events) must be `fresh`.
+    """
     complaints: list[str] = []
+    free = [window]
     with contextlib.ExitStack() as stack:
 
         def look(
@@ -268,39 +278,51 @@ def view(browser: Browser) -> Iterator[Callable[..., Page]]:
             height: int = 800,
             theme: Any = "light",
             refusals: bool = False,
-            own_clock: bool = False,
+            fresh: bool = False,
         ) -> Page:
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-            stack.callback(context.close)
-            page = context.new_page()
+            if fresh or not free:
+                page = browser.new_page()
+                stack.callback(page.close)
+            else:
+                page = free.pop()
+                stack.callback(leave, page)
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(color_scheme=theme)
             page.set_default_timeout(PATIENCE * 1000)
-            if own_clock:
-                # It runs as always, but can be set forward.
-                page.clock.install()
-            # While the server is away the browser itself logs each attempt to reach it.
-            page.on(
-                "console",
-                lambda said: (
+
+            def hear_console(said: ConsoleMessage) -> None:
+                # While the server is away the browser itself logs each attempt to reach it.
+                if said.type != "error" or "ERR_" in said.text or "WebSocket" in said.text:
+                    return
+                if not (refusals and re.search(r"status of 40[13]", said.text)):
                     complaints.append(said.text)
-                    if said.type == "error"
-                    and "ERR_" not in said.text
-                    and "WebSocket" not in said.text
-                    and not (refusals and re.search(r"status of 40[13]", said.text))
-                    else None
-                ),
-            )
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on(
-                "request",
-                lambda request: (
-                    None if request.url.startswith(pipeline.address) else complaints.append(f"asked for {request.url}")
-                ),
-            )
-            page.goto(f"{pipeline.address}#/{where}")
+
+            def hear_error(error: Error) -> None:
+                complaints.append(str(error))
+
+            def hear_request(request: Request) -> None:
+                if not request.url.startswith(pipeline.address):
+                    complaints.append(f"asked for {request.url}")
+
+            page.on("console", hear_console)
+            page.on("pageerror", hear_error)
+            page.on("request", hear_request)
+            stack.callback(page.remove_listener, "request", hear_request)
+            stack.callback(page.remove_listener, "pageerror", hear_error)
+            stack.callback(page.remove_listener, "console", hear_console)
+            if not fresh:
+                page.goto(f"{pipeline.address}#/{where}")
             return page
 
         yield look
     assert complaints == []
+
+
+def leave(page: Page) -> None:
+    """Make a page as if it were new."""
+    page.evaluate("localStorage.clear()")
+    page.goto("about:blank")
+    page.context.clear_cookies()
 
 
 @pytest.fixture(scope="session")

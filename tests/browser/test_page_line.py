@@ -22,7 +22,9 @@ def number(page: Page):
 def test_page_survives_a_restart_of_the_server(pipeline, view):
     """When the server dies the page says since when it is stale; with the next one it goes on and marks the time."""
     shop = pipeline()
-    page = view(shop, own_clock=True)
+    page = view(shop, fresh=True)
+    page.clock.install()
+    page.goto(f"{shop.address}#/streams")
     shop.write({"symbol": "A", "price": 1, "note": "before"})
     expect(number(page)).to_have_text("1.00")
     expect(panel(page, "Notes").locator(".feed-row")).to_have_count(1)
@@ -40,7 +42,9 @@ def test_page_survives_a_restart_of_the_server(pipeline, view):
 def test_page_notices_silence(pipeline, view):
     """A line that stays open but says nothing for 12 seconds is stale too, and is made anew."""
     shop = pipeline()
-    page = view(shop, own_clock=True)
+    page = view(shop, fresh=True)
+    page.clock.install()
+    page.goto(f"{shop.address}#/streams")
     shop.write({"symbol": "A", "price": 1})
     expect(number(page)).to_have_text("1.00")
     with shop.pause():
@@ -57,7 +61,7 @@ def test_page_notices_silence(pipeline, view):
 def test_page_fills_and_shows_a_gap(pipeline, view):
     """When an update goes missing on the way, the panel is filled anew from a snapshot and says so."""
     shop = pipeline()
-    page = view(shop, "alerts")
+    page = view(shop, fresh=True)
     drop = {"next": False, "dropped": 0}
 
     def route(ws):
@@ -76,7 +80,6 @@ def test_page_fills_and_shows_a_gap(pipeline, view):
 
     page.route_web_socket(re.compile("/live$"), route)
     page.goto(f"{shop.address}#/streams")
-    page.reload()
     notes = panel(page, "Notes")
     shop.write({"symbol": "A", "price": 1, "note": "one"})
     expect(notes.locator(".feed-row")).to_have_count(1)
@@ -94,7 +97,7 @@ def test_page_fills_and_shows_a_gap(pipeline, view):
 def test_page_hidden_watches_nothing_and_catches_up(pipeline, view):
     """A hidden page asks for no panels and gets none; shown again it begins with a fresh snapshot."""
     shop = pipeline()
-    page = view(shop, "alerts")
+    page = view(shop, fresh=True)
     frames: list[dict] = []
     wishes: list[dict] = []
     servers = []
@@ -116,7 +119,6 @@ def test_page_hidden_watches_nothing_and_catches_up(pipeline, view):
 
     page.route_web_socket(re.compile("/live$"), route)
     page.goto(f"{shop.address}#/streams")
-    page.reload()
     shop.write({"symbol": "A", "price": 1})
     expect(number(page)).to_have_text("1.00")
 

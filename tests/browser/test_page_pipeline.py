@@ -53,11 +53,10 @@ def test_page_stage_tells_all(pipeline, view):
 def test_page_hides_secrets(pipeline, view):
     """A secret option is said to be set; its value is nowhere in what the page was sent or shows."""
     shop = pipeline(WITH_SECRET)
-    page = view(shop, "alerts")
+    page = view(shop, fresh=True)
     bodies: list[str] = []
     page.on("response", lambda response: bodies.append(response.text()) if "/api/" in response.url else None)
     page.goto(f"{shop.address}#/pipeline/stage/live")
-    page.reload()
     stage = page.get_by_role("region", name="Stage live")
     expect(stage.get_by_text("secret, set")).to_be_visible()
     assert bodies
