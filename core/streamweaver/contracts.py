@@ -4,7 +4,9 @@ Nothing here is to be inherited from: a class fits when it has the methods. The 
 whether a call may block, what an exception means, and what is guaranteed in return.
 
 `open(context)` and `close()` are optional on producers, transforms and sinks, plain or `async`. `open` is called once
-before anything else, `close` once at the end, also after a failure and also when `open` itself failed. After `close`
+before anything else, `close` once at the end, also after a failure and also when `open` itself failed. `Fatal` out of
+the first `open` of a stage ends the pipeline at once (a missing file, a port in use, a wrong password: nobody need wait
+for restarts to hear of it); `Retriable` and all other errors go by the stage's restart policy. After `close`
 a new `open` may follow (a restart); an instance is never used by two stages or in two threads at a time. All plain
 methods of a transform or sink declared `blocking` are called in one thread of its stage, `open` and `close` among
 them; a blocking producer's `open` and `close` run in that thread, its generator in one of its own.
@@ -61,6 +63,12 @@ class Context(Protocol):
         self, event: str, /, *, level: Literal["debug", "info", "warning", "error"] = "info", **fields: Any
     ) -> None:
         """Write one structured log line, marked with the stage. Values of secret options are blanked."""
+
+    def waits_for(self, what: str | None) -> None:
+        """Say what the plugin waits for (`a file that matches *.log`); None when it no longer does.
+
+        It is shown as what the stage is at while it has nothing else to do.
+        """
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter of the stage's own; it is published with the stage's metrics."""
@@ -146,7 +154,8 @@ class Producer(Protocol):
     comes twice. A producer that can promise this declares `resumes=True`; without it a restart begins anew.
 
     Raising `Retriable` or anything else ends the generator: `produce` is called again, after a back-off, with a fresh
-    context; after as many failures in a row as the stage's restart policy allows, the stage fails.
+    context; after as many failures in a row as the stage's restart policy allows, the stage fails. `Fatal` before
+    anything was yielded is taken as in `open`.
     """
 
     def produce(self, context: ProducerContext, /) -> AsyncIterator[Brought] | Iterator[Brought]: ...

@@ -136,4 +136,9 @@ class Retriable(StreamWeaverError):
 
 
 class Fatal(StreamWeaverError):
-    """Signal of a plugin: the stage cannot go on (bad credentials, a missing table). Restart policy applies."""
+    """Signal of a plugin: the stage cannot go on (bad credentials, a missing table).
+
+    As long as the stage has not been up (raised by `open`, or by a producer before its first record) nothing helps but
+    a change from outside: the pipeline ends at once, with this text. What has worked before may work again: then the
+    restart policy applies. `open` raises Retriable for what may pass by itself.
+    """

@@ -96,6 +96,8 @@ class StageMetrics:
     """From reading a batch until its unit of work is durable."""
     latency: Histogram = attrs.field(factory=Histogram)
     """From a record's timestamp until its result is durable (for a sink: written)."""
+    waits_for: str | None = None
+    """What a plugin says that it waits for."""
     counters: dict[str, int] = attrs.field(factory=dict)
     gauges: dict[str, float] = attrs.field(factory=dict)
 

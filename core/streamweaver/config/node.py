@@ -23,6 +23,9 @@ class Mark:
     line: int = 0
     column: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
 
 @attrs.frozen
 class Reference:

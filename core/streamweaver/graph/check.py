@@ -329,6 +329,7 @@ class _Graph:
             restart=RestartPlan(restart.attempts, restart.reset, Backoff(restart.initial, restart.longest)),
             on_error=stage.config.on_error,
             delivery=weaker(best, asked),
+            place=str(stage.place("use").mark),
         )
 
     def _best(self, stage: StageDraft) -> Delivery:

@@ -91,6 +91,8 @@ class StagePlan:
     on_error: OnError = "dead_letter"
     delivery: Delivery
     """What the stage really guarantees."""
+    place: str = ""
+    """Where it stands: `file:line:column`."""
 
 
 @attrs.frozen(kw_only=True)

@@ -77,6 +77,10 @@ class StageContext:
         """Write one log line, marked with the stage."""
         self.write_log(level, event, stage=self.stage, **fields)
 
+    def waits_for(self, what: str | None) -> None:
+        """Say what the plugin waits for."""
+        self.metrics.waits_for = what
+
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter of the stage's own."""
         self.metrics.counters[name] = self.metrics.counters.get(name, 0) + int(amount)

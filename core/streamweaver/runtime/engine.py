@@ -9,7 +9,7 @@ import attrs
 from streamweaver.config import suggest
 from streamweaver.config.model import DELIVERIES
 from streamweaver.contracts import Broker, BrokerContext, TopicSpec
-from streamweaver.errors import BrokerError, RunError, StreamWeaverError
+from streamweaver.errors import BrokerError, Fatal, RunError, StreamWeaverError
 from streamweaver.graph.plan import Plan, StagePlan
 from streamweaver.hooks import Observers, Surroundings
 from streamweaver.runtime.beside import Beside
@@ -282,7 +282,9 @@ class Engine:
         text = self._redact(str(error) or type(error).__name__)
         if not isinstance(error, StreamWeaverError):
             text = f"{type(error).__name__}: {text}"
-        final = isinstance(error, RunError)
+        # What has never worked will not work by being tried again, or its plugin would have raised Retriable.
+        unusable = isinstance(error, Fatal) and not scope.up
+        final = unusable or isinstance(error, RunError)
         wait = None if final else scope.restarts.failed(ran)
         scope.error = text
         # What it had settled may not have been committed; its lag is measured by that again.
@@ -291,7 +293,8 @@ class Engine:
         if wait is None:
             scope.activity.now("failed")
             tried = "" if final or not scope.restarts.attempts else f" (after {scope.restarts.attempts} restarts)"
-            self._error = self._error or f"stage {name}: {text}{tried}"
+            place = f"{scope.stage.place}: " if unusable and scope.stage.place else ""
+            self._error = self._error or f"{place}stage {name}: {text}{tried}"
             self._log("error", "stage failed for good", stage=name, error=text)
             self._wake.set()
         else:

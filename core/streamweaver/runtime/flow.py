@@ -24,6 +24,7 @@ async def run_flow(scope: Scope) -> None:
     context = step_context(scope)
     topics = [*scope.stage.inputs, scope.plan.replay(scope.stage.name)]
     async with opened([(plugin, context) for plugin in plugins], scope.log):
+        scope.up = True
         scope.observers.call("stage_started", stage=scope.stage.name)
         await run_lanes(scope, topics, lambda lane: _Flow(scope, lane, steps).run())
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from streamweaver.errors import Fatal, StreamWeaverError
+from streamweaver.errors import Retriable, StreamWeaverError
 from streamweaver.plugin import ATTRIBUTE, Plugin
 from streamweaver.runtime.context import Log, Threads
 
@@ -39,7 +39,7 @@ async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[
     One that blocks does both in the stage's thread: so what it opens belongs to the thread that uses it, and `close`
     comes after a call that is still under way.
 
-    An error in `open` that is none of StreamWeaver's own becomes Fatal; one in `close` is logged.
+    An error in `open` that is none of StreamWeaver's own becomes Retriable: it may pass. One in `close` is logged.
     """
     begun: list[tuple[Any, Threads | None]] = []
     try:
@@ -52,7 +52,8 @@ async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[
                 except StreamWeaverError:
                     raise
                 except (Exception, SystemExit) as error:
-                    raise Fatal(f"cannot open {type(plugin).__name__}: {type(error).__name__}: {error}") from error
+                    why = f"cannot open {type(plugin).__name__}: {type(error).__name__}: {error}"
+                    raise Retriable(why) from error
         yield
     finally:
         for plugin, threads in reversed(begun):

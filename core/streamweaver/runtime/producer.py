@@ -155,6 +155,7 @@ class _Producing:
                 return
             self._scope.activity.now(IDLE)
             items = await stop.interruptible(source.take(most))
+            self._scope.up = True
             if not items:
                 return
             await self.store(items)

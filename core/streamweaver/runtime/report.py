@@ -93,7 +93,7 @@ class Reporter:
             **self._rates(name, scope),
             "lag_records": lag.records if lag else 0,
             "lag_seconds": lag.seconds if lag else 0.0,
-            "activity": scope.activity.what,
+            "activity": self._activity(scope),
             "activity_seconds": round(seconds, 1),
             "health": self._health(scope, stuck),
             "error": scope.error,
@@ -112,6 +112,11 @@ class Reporter:
             "in_per_second": round((metrics.received - received) / span, 1),
             "out_per_second": round((metrics.out - out) / span, 1),
         }
+
+    @staticmethod
+    def _activity(scope: Scope) -> str:
+        waits_for = scope.metrics.waits_for
+        return f"waiting for {waits_for}" if scope.activity.what == IDLE and waits_for else scope.activity.what
 
     @staticmethod
     def _health(scope: Scope, stuck: bool) -> str:

@@ -67,6 +67,8 @@ class Scope:
     """Lanes that run here; none while the stage stands by for another worker."""
     ended: bool = False
     """A producer has come to its end, and keeps its lane so that no other worker begins it anew."""
+    up: bool = False
+    """Whether the stage has been up in this process: opened, and a producer has brought something."""
     error: str | None = None
     """Why the stage is not running, while it waits for its restart."""
 

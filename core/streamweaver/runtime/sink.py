@@ -50,6 +50,7 @@ async def _opened(scope: Scope, use: PluginUse) -> AsyncIterator[tuple[Any, Open
     context = step_context(scope)
     both = [*((plugin, context) for plugin in plugins), (sink, _sink_context(scope))]
     async with opened(both, scope.log):
+        scope.up = True
         scope.observers.call("stage_started", stage=scope.stage.name)
         yield sink, steps
 

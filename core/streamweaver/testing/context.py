@@ -72,6 +72,7 @@ class FakeContext:
     logged: list[tuple[str, str, dict[str, Any]]] = attrs.field(factory=list)
     counts: dict[str, int] = attrs.field(factory=dict)
     gauges: dict[str, float] = attrs.field(factory=dict)
+    waiting: str | None = None
 
     def now(self) -> int:
         """Return the fake clock's time."""
@@ -91,6 +92,10 @@ class FakeContext:
     ) -> None:
         """Keep the line in `logged`."""
         self.logged.append((level, event, fields))
+
+    def waits_for(self, what: str | None) -> None:
+        """Keep it in `waiting`."""
+        self.waiting = what
 
     def count(self, name: str, amount: int = 1) -> None:
         """Keep the sum in `counts`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from streamweaver import ProducerContext, Record, Rejected, option, producer
+from streamweaver import Fatal, ProducerContext, Record, Rejected, option, producer
 
 LIST_BYTES = 256 * 1024
 SKIP_BYTES = 1024 * 1024
@@ -29,14 +29,16 @@ class NdjsonFile:
     path: Path = option(help="file to read, plain or `.gz`", example="orders.ndjson")
 
     def produce(self, context: ProducerContext) -> Iterator[list[Record | Rejected]]:
-        """Read to the end; OSError if the file cannot be read, ValueError if it ends before the position."""
+        """Read to the end; Fatal if the file cannot be opened, or ends before the position."""
         decode = msgspec.json.Decoder().decode
-        with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
+        with self._opened() as file:
             at = int(context.position or 0)
             for _ in _near(file, at):
                 yield []
             if at and not file.read(1):
-                raise ValueError(f"{self.path}: is shorter than when it was read up to byte {at}; was it replaced?")
+                raise Fatal(
+                    f"ndjson_file: {self.path} is shorter than when it was read up to byte {at}: was it replaced?"
+                )
             for lines, damage in _lists(file):
                 now = context.now()
                 brought: list[Record | Rejected] = []
@@ -53,6 +55,13 @@ class NdjsonFile:
                 if brought:
                     brought[-1].position = at
                     yield brought
+
+    def _opened(self) -> BufferedIOBase:
+        path = self.path.expanduser()
+        try:
+            return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
+        except OSError as error:
+            raise Fatal(f"ndjson_file: cannot read {path}: {error.strerror or error}; check `path`") from error
 
 
 def _near(file: BufferedIOBase, at: int) -> Iterator[None]:

@@ -45,6 +45,8 @@ def test_figures_of_the_plugins_own_are_published() -> None:
     context.count("seen", 4)
     context.gauge("temperature", 1.0)
     context.gauge("temperature", 2.0)
+    context.waits_for("spring")
+    assert context.metrics.waits_for == "spring"
     assert context.metrics.snapshot()["counters"] == {"seen": 5}
     assert context.metrics.snapshot()["gauges"] == {"temperature": 2.0}
 

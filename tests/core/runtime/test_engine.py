@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamweaver import Batch, BrokerContext, ProducerContext, Record, producer, sink, transform
-from streamweaver.errors import BrokerLockedError, RunError, StorageError
+from streamweaver.errors import BrokerLockedError, Fatal, Retriable, RunError, StorageError
 from streamweaver.hooks import observer
 from streamweaver.metrics import StageMetrics
 from streamweaver.runtime import engine as module
@@ -232,6 +232,59 @@ async def test_no_restart_says_nothing_of_restarts() -> None:
 
     ran = await go(more=", steps: [{use: broken}], restart: {attempts: 0}", plugins=[broken], fails=True)
     assert ran.summary.error == "stage f: step broken called sys.exit(9)"
+
+
+async def test_what_has_never_been_up_is_not_tried_again() -> None:
+    """Fatal out of the first `open` ends the pipeline at once, with the place in the file where the stage stands."""
+
+    class Locked:
+        """A step that cannot be opened."""
+
+        def open(self, context: Any) -> None:
+            raise Fatal("the table is missing; create it")
+
+        def process(self, batch: Batch, context: Any) -> Iterable[Record]:
+            return batch
+
+    clock, seen = Skipping(), Seen()
+    step = transform("locked")(attrs.define(Locked))
+    ran = await go(more=", steps: [{use: locked}]", plugins=[step], clock=clock, observers=[seen], fails=True)
+    text = "the table is missing; create it"
+    assert ran.summary.error == f"pipeline.yaml:7:6: stage f: {text}"
+    assert (seen.of("failed"), ran.counts["f"]["restarts"]) == ([("f", text, True)], 0)
+
+
+@pytest.mark.parametrize(("error", "restarts"), [(Fatal("gone"), 2), (Retriable("not yet"), 2), (OSError("busy"), 2)])
+async def test_what_has_been_up_or_may_pass_is_tried_again(error: Exception, restarts: int) -> None:
+    """What is Fatal to a producer that has brought something, and all other errors, go by the restart policy."""
+
+    @producer(resumes=True)
+    def breaking(context: ProducerContext) -> Iterable[Record]:
+        """Bring one, then break."""
+        if isinstance(error, Fatal):
+            yield Record({"n": 1}, position=1)
+        raise error
+
+    text = PIPELINE % ("breaking, restart: {attempts: 2, initial: 1ms}", "")
+    ran = await run_async(text, [*PLUGINS, breaking], clock=Skipping(), fails=True)
+    assert ran.summary.error is not None
+    assert ran.summary.error.startswith("stage p: ")
+    assert ran.summary.error.endswith(f"{error} (after {restarts} restarts)")
+
+
+async def test_a_producer_that_is_fatal_before_its_first_record_ends_the_pipeline() -> None:
+    """As in `open`, which a function has not."""
+
+    def no_file() -> Iterable[Record]:
+        raise Fatal("no such file; check `path`")
+
+    @producer
+    def missing() -> Iterable[Record]:
+        """Find nothing."""
+        yield from no_file()
+
+    ran = await run_async(PIPELINE % ("missing", ""), [*PLUGINS, missing], fails=True)
+    assert ran.summary.error == "pipeline.yaml:5:12: stage p: no such file; check `path`"
 
 
 async def test_others_go_on_while_one_starts_again(tmp_path: Path) -> None:

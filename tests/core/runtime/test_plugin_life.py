@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streamweaver import Fatal, Retriable
+from streamweaver import Retriable
 from streamweaver.runtime.plugin_life import call, opened
 
 
@@ -37,13 +37,13 @@ async def test_all_are_opened_in_order_and_closed_in_reverse() -> None:
 @pytest.mark.parametrize(
     ("error", "raised", "text"),
     [
-        (OSError("no device"), Fatal, "cannot open Plugin: OSError: no device"),
-        (SystemExit(2), Fatal, "cannot open Plugin: SystemExit: 2"),
+        (OSError("no device"), Retriable, "cannot open Plugin: OSError: no device"),
+        (SystemExit(2), Retriable, "cannot open Plugin: SystemExit: 2"),
         (Retriable("later"), Retriable, "later"),
     ],
 )
 async def test_one_that_cannot_open_is_closed_with_those_before_it(error: Any, raised: Any, text: str) -> None:
-    """Its own errors pass; others become Fatal. Those after it were never begun."""
+    """Its own errors pass; others become Retriable. Those after it were never begun."""
     events: list[Any] = []
     plugins = [Plugin("a", events), Plugin("b", events, error), Plugin("c", events)]
     with pytest.raises(raised, match=text):

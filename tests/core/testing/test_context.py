@@ -21,6 +21,8 @@ async def test_it_keeps_what_the_plugin_reports() -> None:
     context.count("seen")
     context.count("seen", 2)
     context.gauge("heat", 5.0)
+    context.waits_for("rain")
+    assert context.waiting == "rain"
     assert context.logged == [("debug", "hello", {"n": 1})]
     assert (context.counts, context.gauges) == ({"seen": 3}, {"heat": 5.0})
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver import Record, Rejected
+from streamweaver import Fatal, Record, Rejected
 from streamweaver.testing import FakeContext
 from streamweaver_producers import ndjson_file
 from streamweaver_producers.ndjson_file import NdjsonFile
@@ -66,7 +66,7 @@ def test_shorter_than_before(tmp_path: Path) -> None:
     """A file that is shorter than it was is not taken for the same."""
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"1\n2\n")
-    with pytest.raises(ValueError, match="is shorter than when it was read up to byte 9; was it replaced"):
+    with pytest.raises(Fatal, match="is shorter than when it was read up to byte 9: was it replaced"):
         read(path, 9)
 
 
@@ -82,9 +82,10 @@ def test_damaged_gzip(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A file that is not there is an error of the stage, not an empty file."""
-    with pytest.raises(FileNotFoundError):
-        read(tmp_path / "none.ndjson")
+    """A file that is not there, or cannot be read, ends the pipeline; it is no empty file."""
+    for path, why in ((tmp_path / "none.ndjson.gz", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(Fatal, match=f"ndjson_file: cannot read .*: {why}.*; check `path`"):
+            read(path)
 
 
 json_values = st.recursive(

@@ -1,13 +1,15 @@
 """The options of `file_tail`, and the loop that polls and makes records."""
 
 import codecs
+import glob
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from streamweaver import ProducerContext, Record, Rejected, option, producer
+from streamweaver import Fatal, ProducerContext, Record, Rejected, option, producer
 from streamweaver_producers.file_tail.follower import Follower, Scope
 from streamweaver_producers.file_tail.tailed import Line, LineRules, Unfit
 
@@ -114,13 +116,18 @@ class FileTail:
 
     async def produce(self, context: ProducerContext) -> AsyncIterator[list[Record | Rejected]]:
         """Follow the files until the stage stops, or, without `follow`, to their ends."""
+        self._check_paths()
         follower = Follower(self._scope(context))
+        waits = False
         try:
             follower.resume(context.position, context.now())
             while True:
                 if follower.scan(context.now()):
                     context.gauge("files", len(follower.files))
                     context.gauge("bytes_behind", follower.bytes_behind())
+                    if waits != (not follower.files):
+                        waits = not waits
+                        self._tell(context, waits=waits)
                 busy = False
                 for file in list(follower.files):
                     lines, moved = follower.step(file, context.now())
@@ -136,6 +143,28 @@ class FileTail:
                 await context.sleep(self.poll_seconds)
         finally:
             follower.close()
+
+    def _check_paths(self) -> None:
+        """Raise Fatal for what can never become a file to read."""
+        for path in map(Path, self.paths):
+            if path.is_dir():
+                raise Fatal(f"file_tail: {path} is a folder; to read the files in it, write {path / '*'}")
+            blocker = next((parent for parent in path.parents if parent.exists()), None)
+            if blocker is not None and not blocker.is_dir():
+                raise Fatal(f"file_tail: nothing can be at {path}: {blocker} is no folder; check `paths`")
+            if not self.follow and not path.exists() and glob.escape(str(path)) == str(path):
+                raise Fatal(f"file_tail: no file {path}; check `paths`, or set `follow: true` to wait for it")
+
+    def _tell(self, context: ProducerContext, *, waits: bool) -> None:
+        """Say what is waited for, since an empty topic says nothing."""
+        shown = " or ".join([*self.paths[:3], *(["..."] if len(self.paths) > 3 else [])])
+        if not waits:
+            context.waits_for(None)
+        elif self.follow:
+            context.waits_for(f"a file at {shown}")
+            context.log("no file to read yet, waiting for one", paths=shown)
+        else:
+            context.log("no file to read", level="warning", paths=shown)
 
     def _scope(self, context: ProducerContext) -> Scope:
         starts_event = re.compile(self.multiline.pattern.encode(self.encoding)).match if self.multiline else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamweaver import Record, Rejected
+from streamweaver import Fatal, Record, Rejected
 from streamweaver_producers.file_tail import FileTail, Multiline
 
 
@@ -209,3 +209,41 @@ def test_bad_pattern() -> None:
     """A pattern that is no regular expression is refused."""
     with pytest.raises(ValueError, match="expected a regular expression"):
         Multiline(pattern="(")
+
+
+async def test_what_is_waited_for_is_said_once(tails: Any, tmp_path: Path) -> None:
+    """With no file to read there is one line, and the stage says what it waits for until there is a file."""
+    log = tmp_path / "late.log"
+    tail = tails(paths=[str(log)])
+    assert await tail.run(30) == []
+    said = [event for _, event, _ in tail.context.logged]
+    assert said == ["no file to read yet, waiting for one"]
+    assert tail.context.waiting == f"a file at {log}"
+    log.write_text("one\n")
+    assert await tail.run() == ["one"]
+    assert tail.context.waiting is None
+
+
+async def test_a_glob_that_matches_nothing_is_said_without_follow(tails: Any, tmp_path: Path) -> None:
+    """The stage ends, as it would after the last line, but not in silence."""
+    tail = tails(paths=[str(tmp_path / "*.log")], follow=False)
+    assert await tail.run() == []
+    assert [(level, event) for level, event, _ in tail.context.logged] == [("warning", "no file to read")]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "why"),
+    [
+        ("", {}, "is a folder; to read the files in it, write "),
+        ("file/x.log", {}, "/file is no folder; check `paths`"),
+        ("none.log", {"follow": False}, "none.log; check `paths`, or set `follow: true` to wait for it"),
+    ],
+)
+async def test_paths_at_which_nothing_can_come_end_the_pipeline(
+    tails: Any, tmp_path: Path, path: str, options: dict[str, Any], why: str
+) -> None:
+    """They are told at once; a file that may still appear is waited for."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Fatal) as raised:
+        await tails(paths=[str(tmp_path / path)], **options).run()
+    assert why in str(raised.value)
