@@ -21,6 +21,7 @@ from streamweaver.runtime.producer import Stop, run_producer
 from streamweaver.runtime.report import METRICS_SPEC, Reporter
 from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.sink import run_sink
+from streamweaver.runtime.watchdog import Watchdog
 
 # Dead letters are kept until somebody has dealt with them, and so is the word that somebody has.
 _LETTERS = TopicSpec(name="", partitions=1)
@@ -167,6 +168,8 @@ class Engine:
         await self._broker.open(context)
         drained = False
         beside = Beside(self._log)
+        watchdog = Watchdog(self._log)
+        watchdog.start()
         try:
             drained = await self._run_stages(beside)
         except StreamWeaverError as error:
@@ -174,6 +177,7 @@ class Engine:
         finally:
             await beside.end()
             await self._broker.close()
+            watchdog.stop()
             self._observers.call("pipeline_stopped", pipeline=self.plan.name, error=self._error)
         counts = {name: scope.metrics.counts() for name, scope in self.scopes.items()}
         return Summary(counts, drained and self._error is None, self._error)

@@ -87,15 +87,16 @@ class Reporter:
         if stuck and name not in self._stuck:
             self._log("warning", "stage makes no progress", stage=name, at=scope.activity.what, seconds=round(seconds))
         (self._stuck.add if stuck else self._stuck.discard)(name)
+        blocked = scope.blocked.is_shown and scope.activity.what not in ("ended", "failed")
         return {
             "kind": scope.stage.kind,
             **scope.metrics.snapshot(),
             **self._rates(name, scope),
             "lag_records": lag.records if lag else 0,
             "lag_seconds": lag.seconds if lag else 0.0,
-            "activity": self._activity(scope),
-            "activity_seconds": round(seconds, 1),
-            "health": self._health(scope, stuck),
+            "activity": f"blocked the event loop at {scope.blocked.at}" if blocked else self._activity(scope),
+            "activity_seconds": round(scope.blocked.seconds if blocked else seconds, 1),
+            "health": self._health(scope, stuck or blocked),
             "error": scope.error,
             "delivery": scope.stage.delivery,
         }

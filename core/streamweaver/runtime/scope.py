@@ -37,6 +37,28 @@ class Activity:
         self.since = time.monotonic()
 
 
+@attrs.define
+class Blocked:
+    """That a stage keeps the event loop from running; shown for a while after, since nobody could see it before."""
+
+    at: str = ""
+    seconds: float = 0.0
+    _until: float = 0.0
+
+    def begun(self, at: str) -> None:
+        """Note where the loop stands."""
+        self.at, self._until = at, float("inf")
+
+    def over(self, seconds: float, shown_until: float) -> None:
+        """Note that it runs again."""
+        self.seconds, self._until = seconds, shown_until
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is to be told."""
+        return time.monotonic() < self._until
+
+
 @attrs.define(kw_only=True)
 class Scope:
     """One stage in one process, over all its restarts."""
@@ -54,6 +76,7 @@ class Scope:
     metrics: StageMetrics = attrs.field(factory=StageMetrics)
     threads: Threads = attrs.field(factory=Threads)
     activity: Activity = attrs.field(factory=Activity)
+    blocked: Blocked = attrs.field(factory=Blocked)
     turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     """Held around each call of a plugin that may wait: lanes of a stage share its plugins, which run once at a time."""
     restarts: RestartTracker = attrs.field()
