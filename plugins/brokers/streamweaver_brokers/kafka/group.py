@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from streamweaver import BrokerError, StorageError
+from streamweaver import BrokerError, Fetched, StorageError
 from streamweaver_brokers.kafka.assignor import LaneAssignor
 from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
+from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.sender import Sender
 from streamweaver_brokers.kafka.table import Table, restore
+from streamweaver_brokers.kafka.watch import Watch
 
 if TYPE_CHECKING:
     from streamweaver_brokers.kafka.session import Session
@@ -25,21 +27,26 @@ REVOKE_SECONDS = 2.0
 TICK_MS = 500
 """How often positions are looked at that moved on without a record (over marks of transactions)."""
 
-WATCH_SECONDS = 10.0
-"""How often it is checked that what waits also comes; twice in a row that it does not, and the consumer is remade."""
-
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """aiokafka's way to say what becomes of partitions; it swallows what these raise."""
+    """aiokafka's way to say what becomes of partitions; it swallows what these raise, so they tell it themselves."""
 
     def __init__(self, member: "Membership") -> None:
         self._member = member
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
-        await self._member.revoked()
+        try:
+            await self._member.revoked()
+        except Exception as error:
+            self._member.fail(error)
+            raise
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._member.assigned(assigned)
+        try:
+            self._member.assigned(assigned)
+        except Exception as error:
+            self._member.fail(error)
+            raise
 
 
 class Membership:
@@ -68,6 +75,7 @@ class Membership:
         self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
         self._identity: tuple[str, int] | None = None
         self._left = False
+        self._broken: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -127,6 +135,7 @@ class Membership:
             request_timeout_ms=round((session.session_seconds + 2.0) * 1000),
         )
         await session.clients.start(consumer)
+        fetch_in_columns(consumer)
         self.consumer = consumer
         consumer.subscribe(self._topics or [self.state_topic], listener=_Listener(self))
 
@@ -143,7 +152,7 @@ class Membership:
                 if known is not None or not isinstance(error, FAILURES):
                     self._queue.put_nowait(known or BrokerError(f"group {self.group}: {text(error)}"))
                     return
-                self._log("warning", "kafka consumer is replaced", reason=text(error))
+                self.log("warning", "kafka consumer is replaced", reason=text(error))
                 self.settled.clear()
                 await self._stop_acquiring()
                 for lane in self._lanes.values():
@@ -161,7 +170,9 @@ class Membership:
 
     async def _work(self) -> BaseException | None:
         """Pump and watch until one of them fails; returns why."""
-        tasks = {asyncio.create_task(self._pump()), asyncio.create_task(self._watch())}
+        self._broken = asyncio.get_running_loop().create_future()
+        # The last is for what listeners raise.
+        tasks = {asyncio.create_task(self._pump()), asyncio.create_task(Watch(self).run()), self._broken}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return next((error for task in done if (error := task.exception())), None)
@@ -175,21 +186,22 @@ class Membership:
         consumer = self.consumer
         while True:
             try:
-                found: Mapping[TopicPartition, Sequence[Any]] = await consumer.getmany(timeout_ms=TICK_MS)
+                found: Mapping[TopicPartition, list[Fetched]] = await consumer.getmany(timeout_ms=TICK_MS)
             except OffsetOutOfRangeError as error:
                 await self._out_of_range(error.args[0])
                 continue
             except NoOffsetForPartitionError:
                 continue  # whoever acquires the partition says where it begins
-            for part, records in found.items():
+            for part, pieces in found.items():
                 lane = self._owners.get(part)
                 if lane is not None and lane.is_alive:
-                    lane.inbox.put(part, records, await consumer.position(part))
+                    for rows in pieces:
+                        lane.inbox.put(rows)
                     if lane.inbox.is_full(part):
                         consumer.pause(part)
             for part, lane in list(self._owners.items()):
                 if lane.is_alive and self.settled.is_set():
-                    lane.inbox.put(part, (), await consumer.position(part))
+                    lane.inbox.skip(part, await consumer.position(part))
 
     async def _out_of_range(self, places: Mapping[TopicPartition, int]) -> None:
         """Go on with what is there, and say what is not: retention was faster than we, or the topic is a new one."""
@@ -201,40 +213,40 @@ class Membership:
             if offset < begins[part]:
                 lane.inbox.lose(part, begins[part] - offset, begins[part])
             else:
-                self._log("error", "partition begins anew: it ends before where we were", part=str(part), at=offset)
+                self.log("error", "partition begins anew: it ends before where we were", part=str(part), at=offset)
                 lane.inbox.move(part, begins[part])
             self.consumer.seek(part, begins[part])
 
-    async def _watch(self) -> None:
-        """Notice a consumer that gets nothing although there is something: raises, so that it is replaced."""
-        before: dict[TopicPartition, int] = {}
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            waiting = {
-                part: position
-                for lane in self._lanes.values()
-                if lane.is_alive and self.settled.is_set()
-                for part, position in lane.inbox.positions().items()
-                if lane.inbox.is_empty(part)
-            }
-            try:
-                for topic in self._topics:
-                    # One that is deleted only leaves us without partitions.
-                    await self.session.cluster.partitions(topic)
-                ends = await self.session.cluster.ends(list(waiting))
-            except StorageError:
-                continue
-            behind = {part: at for part, at in waiting.items() if ends[part] > at}
-            stuck = [part for part, at in behind.items() if before.get(part) == at and self._is_at(part, at)]
-            if stuck:
-                raise TimeoutError(f"nothing came of {stuck[0]} in {WATCH_SECONDS} s, although there is more")
-            before = behind
+    # -- for the watch ----------------------------------------------------------------------------
 
-    def _is_at(self, part: TopicPartition, position: int) -> bool:
-        lane = self._owners.get(part)
-        return lane is not None and lane.is_alive and lane.inbox.positions()[part] == position
+    async def check_topics(self) -> None:
+        """Raise UnknownTopicError for a topic that is no longer there."""
+        for topic in self._topics:
+            await self.session.cluster.partitions(topic)
+
+    def waiting(self) -> dict[TopicPartition, int]:
+        """Return the partitions of which nothing is left to hand out, and where they are read on."""
+        return {
+            part: position
+            for lane in self._lanes.values()
+            if lane.is_alive and self.settled.is_set()
+            for part, position in lane.inbox.positions().items()
+            if lane.inbox.is_empty(part)
+        }
+
+    def consumer_holds_back(self, part: TopicPartition, position: int) -> bool:
+        """Say whether there are records behind a position that are in a transaction or behind one."""
+        if part not in self.consumer.assignment():
+            return False
+        stable, end = self.consumer.last_stable_offset(part), self.consumer.highwater(part)
+        return stable is not None and end is not None and position >= stable and stable < end
 
     # -- rebalances -------------------------------------------------------------------------------
+
+    def fail(self, error: Exception) -> None:
+        """Have the consumer replaced for an error of ours in a rebalance; without lanes nobody else would notice."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(RuntimeError(f"a rebalance went wrong: {error!r}"))
 
     async def revoked(self) -> None:
         """Hold commits back, and let those under way end, in bounds: the group waits for us."""
@@ -353,7 +365,7 @@ class Membership:
                 if known is not None:
                     self._queue.put_nowait(known)
                     return
-                self._log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
+                self.log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
             attempt += 1
             await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0))
 
@@ -387,7 +399,7 @@ class Membership:
             if offset < begins[part]:
                 lane.inbox.lose(part, begins[part] - offset, begins[part])
             elif offset > ends[part]:
-                self._log("error", "partition begins anew: it ends before the committed offset", part=str(part))
+                self.log("error", "partition begins anew: it ends before the committed offset", part=str(part))
                 lane.inbox.move(part, begins[part])
         self._lanes[number] = lane
         self._resume(lane)
@@ -410,7 +422,7 @@ class Membership:
         tables = {each: self._tables.setdefault(each, Table()) for each in numbers}
         places = {TopicPartition(self.state_topic, each): table for each, table in tables.items()}
         async with self.session.restoring:
-            await restore(self.session.clients, self.session.cluster, places, self._log)
+            await restore(self.session.clients, self.session.cluster, places, self.log)
         return tables
 
     # -- for lanes --------------------------------------------------------------------------------
@@ -431,7 +443,8 @@ class Membership:
         """Remember what was committed, for whoever asks before the cluster says so."""
         self.session.note(self.group, marks)
 
-    def _log(self, level: str, event: str, **fields: Any) -> None:
+    def log(self, level: str, event: str, **fields: Any) -> None:
+        """Log something about the group."""
         self.session.log(level, event, group=self.group, **fields)
 
     def table(self, partition: int, store: str) -> Table | None:

@@ -1,17 +1,14 @@
-"""What was fetched and not yet handed out, by partition: bounded, fair, in columns when it goes."""
+"""What was fetched and not yet handed out, by partition, in columns: bounded and fair."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable
 
 import attrs
 from aiokafka import TopicPartition
 
 from streamweaver import Fetched
-
-Records: TypeAlias = Sequence[Any]
-"""aiokafka's `ConsumerRecord`s."""
+from streamweaver_brokers.kafka.fetcher import columns
 
 POLL_BYTES = 4 << 20
 """About the most that one poll hands out."""
@@ -24,41 +21,55 @@ LEAST_SHARE = 500
 """Records of one partition in one poll, at least, as far as there are as many."""
 
 
-def fetched(part: TopicPartition, records: Records, next_offset: int, lost: int = 0) -> Fetched:
-    """Turn records into columns."""
-    offsets: Sequence[int] = [r.offset for r in records]
-    if offsets and offsets[-1] - offsets[0] + 1 == len(offsets):
-        offsets = range(offsets[0], offsets[-1] + 1)
-    headers = None
-    if any(r.headers for r in records):
-        # Other clients may send a header without a value.
-        headers = [tuple((name, value or b"") for name, value in r.headers) for r in records]
+def size_of(rows: Fetched) -> int:
+    """Return about how many bytes rows hold."""
+    return sum(map(len, filter(None, rows.values))) + sum(map(len, filter(None, rows.keys)))
+
+
+def cut(rows: Fetched, start: int, stop: int) -> Fetched:
+    """Return the rows from `start` up to `stop`; all of them as they are."""
+    if not start and stop == len(rows):
+        return rows
+    headers = rows.headers[start:stop] if rows.headers else None
     return Fetched(
-        [r.key for r in records],
-        [r.value for r in records],
-        [r.timestamp for r in records],
+        rows.keys[start:stop],
+        rows.values[start:stop],
+        rows.timestamps[start:stop],
         headers,
-        part.topic,
-        part.partition,
-        offsets,
+        rows.topic,
+        rows.partition,
+        rows.offsets[start:stop],
+    )
+
+
+def joined(part: TopicPartition, pieces: list[Fetched], next_offset: int, lost: int) -> Fetched:
+    """Return the rows of all pieces as one."""
+    if len(pieces) == 1:
+        pieces[0].next_offset, pieces[0].lost = next_offset, lost
+        return pieces[0]
+    return columns(
+        part,
+        [key for rows in pieces for key in rows.keys],
+        [value for rows in pieces for value in rows.values],
+        [time for rows in pieces for time in rows.timestamps],
+        [headers for rows in pieces for headers in rows.headers or [()] * len(rows)],
+        [offset for rows in pieces for offset in rows.offsets],
         next_offset,
         lost,
     )
 
 
-def size_of(records: Records) -> int:
-    """Return about how many bytes records hold."""
-    return sum(r.serialized_value_size + max(0, r.serialized_key_size) for r in records)
-
-
 @attrs.define(slots=True, eq=False)
 class _Piece:
-    """Records of one fetch, of which those before `start` are handed out."""
+    """Rows of one fetch, of which those before `start` are handed out."""
 
-    records: Records
-    next_offset: int
+    rows: Fetched
     bytes_each: int
     start: int = 0
+
+
+def _nothing(part: TopicPartition, position: int) -> _Piece:
+    return _Piece(columns(part, [], [], [], (), (), position), 0)
 
 
 @attrs.define(slots=True, eq=False)
@@ -79,28 +90,28 @@ class _Feed:
 
     def take(self, most: int, most_bytes: int) -> tuple[Fetched, int]:
         """Return up to `most` records, at least one if there is any, and about how many bytes they have."""
-        records: list[Any] = []
-        taken = 0
+        taken: list[Fetched] = []
+        count = size = 0
         next_offset = self.position
         while self.pieces:
             piece = self.pieces[0]
-            allowed = min(
-                most - len(records), max(0 if records else 1, (most_bytes - taken) // max(1, piece.bytes_each))
-            )
-            stop = min(len(piece.records), piece.start + allowed)
-            part = piece.records[piece.start : stop]
-            records += part
-            taken += len(part) * piece.bytes_each
-            if stop < len(piece.records):
+            rows, start = piece.rows, piece.start
+            allowed = min(most - count, max(0 if count else 1, (most_bytes - size) // max(1, piece.bytes_each)))
+            stop = min(len(rows), start + allowed)
+            if stop > start:
+                taken.append(cut(rows, start, stop))
+                count += stop - start
+                size += (stop - start) * piece.bytes_each
+            if stop < len(rows):
                 piece.start = stop
-                next_offset = piece.records[stop - 1].offset + 1 if stop else piece.records[0].offset
+                next_offset = rows.offsets[stop - 1] + 1 if stop else rows.offsets[0]
                 break
-            next_offset = piece.next_offset
+            next_offset = rows.next_offset
             self.pieces.popleft()
-        self.count -= len(records)
-        self.size = max(0, self.size - taken) if self.pieces else 0
+        self.count -= count
+        self.size = max(0, self.size - size) if self.pieces else 0
         lost, self.lost = self.lost, 0
-        return fetched(self.part, records, next_offset, lost), taken
+        return joined(self.part, taken, next_offset, lost), size
 
 
 class Inbox:
@@ -124,20 +135,29 @@ class Inbox:
         """Say whether everything that was fetched is handed out."""
         return not self._feeds[part].pieces
 
-    def put(self, part: TopicPartition, records: Records, next_offset: int) -> None:
-        """Add what was fetched; without records it says that the position moved on over nothing of interest."""
-        feed = self._feeds[part]
+    def put(self, rows: Fetched) -> None:
+        """Add what was fetched of a partition, at least one record."""
+        feed = self._feeds[TopicPartition(rows.topic, rows.partition)]
         # Fetched before a seek: not wanted any more.
-        if next_offset <= feed.position or (records and records[0].offset < feed.position):
+        if rows.offsets[0] < feed.position:
             return
-        feed.position = next_offset
-        size = size_of(records)
-        feed.count += len(records)
+        size = size_of(rows)
+        feed.position = rows.next_offset
+        feed.count += len(rows)
         feed.size += size
-        if not records and feed.pieces:
-            feed.pieces[-1].next_offset = next_offset
+        feed.pieces.append(_Piece(rows, size // len(rows)))
+        self.wake()
+
+    def skip(self, part: TopicPartition, position: int) -> None:
+        """Take in that the position moved on, over nothing of interest."""
+        feed = self._feeds[part]
+        if position <= feed.position:
+            return
+        feed.position = position
+        if feed.pieces:
+            feed.pieces[-1].rows.next_offset = position
         else:
-            feed.pieces.append(_Piece(records, next_offset, size // len(records) if records else 0))
+            feed.pieces.append(_nothing(part, position))
         self.wake()
 
     def lose(self, part: TopicPartition, count: int, position: int) -> None:
@@ -146,7 +166,7 @@ class Inbox:
         feed.lost += count
         feed.position = position
         if count:
-            feed.pieces.append(_Piece((), position, 0))
+            feed.pieces.append(_nothing(part, position))
             self.wake()
 
     def move(self, part: TopicPartition, position: int) -> None:

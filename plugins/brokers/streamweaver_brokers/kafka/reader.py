@@ -10,7 +10,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from streamweaver import BrokerError, Fetched
 from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, mapped
-from streamweaver_brokers.kafka.inbox import fetched
+from streamweaver_brokers.kafka.fetcher import fetched
 
 if TYPE_CHECKING:
     from streamweaver_brokers.kafka.session import Session

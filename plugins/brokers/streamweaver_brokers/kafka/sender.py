@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -22,27 +22,38 @@ MOST_SENT = 2_000_000_000
 """Records of one producer to one partition: at 2**31 the client's sequence numbers go wrong."""
 
 
-_NONE: list[tuple[str, bytes]] = []
-
-
 def pack(producer: AIOKafkaProducer, parts: list[Rows]) -> list[Any]:
-    """Put rows into batches of the producer's; a batch holds at least one record, however large it is."""
-    builder = producer.create_batch()
-    builders = [builder]
-    append = builder.append
+    """Put rows into batches of the producer's; a batch holds at least one record, however large it is.
+
+    The hot path of sending: past the client's Python method for one record (0.8 us), to the encoder below it (0.25).
+    """
+    batches = []
+    batch, append = _new_batch(producer)
+    number = 0
     for rows in parts:
-        # The client's builder wants lists.
-        headers = [list(pairs) for pairs in rows.headers] if rows.headers else [_NONE] * len(rows)
-        for key, value, time, header in zip(rows.keys, rows.values, rows.timestamps, headers, strict=True):
-            if append(timestamp=time, key=key, value=value, headers=header) is None:
-                builder = producer.create_batch()
-                builders.append(builder)
-                append = builder.append
-                append(timestamp=time, key=key, value=value, headers=header)
-    for builder in builders:
-        # Closed, or the client may add what others send by themselves.
-        builder.close()
-    return builders
+        # The client's encoder wants lists of headers.
+        headers = map(list, rows.headers) if rows.headers else repeat([])
+        for key, value, time, header in zip(rows.keys, rows.values, rows.timestamps, headers, strict=False):
+            if append(number, time, key, value, header) is None:
+                batches.append(_full(batch, number))
+                batch, append = _new_batch(producer)
+                append(0, time, key, value, header)
+                number = 0
+            number += 1
+    batches.append(_full(batch, number))
+    return batches
+
+
+def _new_batch(producer: AIOKafkaProducer) -> tuple[Any, Callable[..., Any]]:
+    batch = producer.create_batch()
+    return batch, batch._builder.append  # noqa: SLF001
+
+
+def _full(batch: Any, count: int) -> Any:
+    batch._relative_offset = count  # noqa: SLF001
+    # Closed, or the client may add what others send by themselves.
+    batch.close()
+    return batch
 
 
 class Sender:
