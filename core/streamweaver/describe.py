@@ -7,7 +7,7 @@ import attrs
 
 from streamweaver.config import Definitions, Redactor, fields_table, object_schema
 from streamweaver.config.checks import option_info
-from streamweaver.config.dashboard import MAX_PANELS, MAX_RULES, DashboardConfig, PanelConfig, RuleConfig
+from streamweaver.config.dashboard import MAX_PANELS, MAX_RULES, DashboardConfig, RuleConfig
 from streamweaver.config.instance import option_types
 from streamweaver.config.model import (
     BROKER_DEFAULT,
@@ -25,6 +25,7 @@ from streamweaver.config.schema import DIALECT, Schema, plain
 from streamweaver.config.words import attrs_class, is_union
 from streamweaver.errors import PluginError
 from streamweaver.graph.plan import Plan, PluginUse, StagePlan, TopicPlan
+from streamweaver.panel import PanelConfig
 from streamweaver.plugin import Kind, Plugin, option_fields
 from streamweaver.registry import KINDS, Registry
 

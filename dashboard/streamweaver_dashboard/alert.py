@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 
 from streamweaver.config.dashboard import Rule
-from streamweaver_dashboard.field import ABSENT, getter, label, number
-from streamweaver_dashboard.seen import Seen
+from streamweaver.views.field import ABSENT, getter, label, number
+from streamweaver.views.seen import Seen
 
 KEPT_EVENTS = 200
 MAX_SUBJECTS = 1_000

@@ -15,12 +15,12 @@ from starlette.routing import Route, WebSocketRoute
 
 from streamweaver import Broker, BrokerError, UnknownTopicError
 from streamweaver.graph.plan import Plan
+from streamweaver.views.column import to_json
+from streamweaver.views.filter import Filter, parse_text, parse_where
 from streamweaver_dashboard import describe, page, prometheus
 from streamweaver_dashboard.access import COOKIE, SESSION_SECONDS, Access, RefusedError
 from streamweaver_dashboard.browse import Ask, browse, parse_next
-from streamweaver_dashboard.column import to_json
 from streamweaver_dashboard.figures import status
-from streamweaver_dashboard.filter import Filter, parse_text, parse_where
 from streamweaver_dashboard.gate import App, Gate, address_of, error_body
 from streamweaver_dashboard.hub import Hub, Log, now_ms
 from streamweaver_dashboard.letters import Deed, Letters, Which

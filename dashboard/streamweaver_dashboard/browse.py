@@ -7,10 +7,9 @@ from typing import Any, Literal
 import attrs
 
 from streamweaver import Broker, Codec, PartitionRange
-from streamweaver_dashboard.column import API_BYTES, One, columns
-from streamweaver_dashboard.filter import Filter
-from streamweaver_dashboard.seen import Seen, decode
-from streamweaver_dashboard.tap import in_order
+from streamweaver.views.column import API_BYTES, One, columns
+from streamweaver.views.filter import Filter
+from streamweaver.views.seen import Seen, decode, in_order
 
 SCAN_RECORDS = 20_000
 SCAN_SECONDS = 1.0

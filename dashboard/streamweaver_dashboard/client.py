@@ -6,10 +6,10 @@ from typing import Any
 import attrs
 import msgspec
 
-from streamweaver_dashboard.column import columns
-from streamweaver_dashboard.live_panel import LivePanel
-from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.view.feed import Sample
+from streamweaver.views import LiveView, fresh_parts
+from streamweaver.views.column import columns
+from streamweaver.views.feed import Sample
+from streamweaver.views.seen import Seen
 from streamweaver_dashboard.wish import TailWish
 
 FRAME_BYTES = 1_048_576
@@ -59,7 +59,7 @@ class Shared:
 
     tick: int
     now: int
-    panels: dict[str, LivePanel]
+    panels: dict[str, LiveView]
     metrics: tuple[int, bytes]
     """Number and JSON of the newest figures."""
     alerts: tuple[int, bytes]
@@ -113,7 +113,7 @@ class Client:
 
     def _parts(self, shared: Shared) -> list[bytes]:
         parts = []
-        if self.panels and (panels := self._panels(shared)):
+        if self.panels and (panels := fresh_parts(self.panels, shared.panels, shared.now, FRAME_BYTES)):
             parts.append(b'"panels":[%b]' % b",".join(panels))
         if self.metrics and shared.metrics[0] != self._metrics_seen:
             self._metrics_seen = shared.metrics[0]
@@ -124,25 +124,6 @@ class Client:
             self._alerts_seen = shared.alerts[0]
             parts.append(b'"alerts":' + shared.alerts[1])
         return parts
-
-    def _panels(self, shared: Shared) -> list[bytes]:
-        found: list[bytes] = []
-        size = 0
-        for name, seq in self.panels.items():
-            live = shared.panels.get(name)
-            if live is None or live.seq == seq:
-                continue
-            parts = live.parts(seq, shared.now)
-            if not parts:
-                continue
-            added = sum(map(len, parts))
-            if found and size + added > FRAME_BYTES:
-                # The others come with the next frame.
-                break
-            found += parts
-            size += added
-            self.panels[name] = live.seq
-        return found
 
     def sent(self) -> None:
         """The frame is out: the next tick may make another."""

@@ -6,8 +6,9 @@ from typing import Any
 import attrs
 
 from streamweaver.config import Redactor
-from streamweaver.config.dashboard import Panel, Rule
+from streamweaver.config.dashboard import Rule
 from streamweaver.graph.plan import Plan, PluginUse, StagePlan
+from streamweaver.panel import Panel
 from streamweaver.plugin import OptionInfo, option_fields
 
 PROTOCOL = 1

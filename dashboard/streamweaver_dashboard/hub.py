@@ -11,12 +11,12 @@ from typing import Any
 
 from streamweaver import Broker, BrokerError, Codec
 from streamweaver.graph.plan import Plan
+from streamweaver.views import LiveView
+from streamweaver.views.column import to_json
+from streamweaver.views.seen import Seen
 from streamweaver_dashboard.alert import Alerts, FieldWatch
 from streamweaver_dashboard.client import Client, Shared, Tail
-from streamweaver_dashboard.column import to_json
 from streamweaver_dashboard.figures import Figures
-from streamweaver_dashboard.live_panel import LivePanel
-from streamweaver_dashboard.seen import Seen
 from streamweaver_dashboard.tap import Listener, Tap, read_back
 from streamweaver_dashboard.topics import Topics
 from streamweaver_dashboard.wish import MAX_TAILS, Watch
@@ -57,7 +57,7 @@ class Hub:
         self.epoch = secrets.token_hex(8)
         self.tick_ms = max(50, round(plan.dashboard.options.tick * 1000))
         self.clients: set[Client] = set()
-        self.panels: dict[str, LivePanel] = {}
+        self.panels: dict[str, LiveView] = {}
         self.figures = Figures()
         self.alerts = Alerts(plan.dashboard.rules)
         self.topics = Topics(plan, broker)
@@ -159,13 +159,13 @@ class Hub:
     def _need(self, name: str) -> None:
         live = self.panels.get(name)
         if live is None:
-            live = self.panels[name] = LivePanel(self._known[name], self.tick_ms, self._seqs.get(name, 0))
+            live = self.panels[name] = LiveView(self._known[name], self.tick_ms, self._seqs.get(name, 0))
             task = asyncio.get_running_loop().create_task(self._start(live))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
         live.idle_since = None
 
-    async def _start(self, live: LivePanel) -> None:
+    async def _start(self, live: LiveView) -> None:
         """Begin to hear the panel's topic, and put its past in."""
         topic = live.panel.topic
         while live.panel.id in self.panels:
@@ -189,7 +189,7 @@ class Hub:
             return
         self._unhear(topic, live)
 
-    async def _remember(self, live: LivePanel, until: dict[int, int]) -> None:
+    async def _remember(self, live: LiveView, until: dict[int, int]) -> None:
         """Read back what a panel shows at first."""
         panel = live.panel
         codec = self.topics.codec(panel.topic)

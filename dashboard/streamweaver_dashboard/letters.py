@@ -13,9 +13,9 @@ from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.edit import Edit
 from streamweaver.runtime.letter_box import Filter, Letter, LetterBox, Outcome, UnreadableError, parse_id
-from streamweaver_dashboard.column import API_BYTES, One
-from streamweaver_dashboard.field import clean, key_text
-from streamweaver_dashboard.seen import Seen, Undecodable
+from streamweaver.views.column import API_BYTES, One
+from streamweaver.views.field import clean, key_text
+from streamweaver.views.seen import Seen, Undecodable
 
 MAX_DEALT = 10_000
 MAX_IDS = 1_000

@@ -6,11 +6,11 @@ from typing import Any
 import attrs
 
 from streamweaver import Broker, Codec
-from streamweaver.config.dashboard import Panel
-from streamweaver_dashboard.filter import Filter
-from streamweaver_dashboard.live_panel import Past, make_part
+from streamweaver.panel import Panel
+from streamweaver.views import Line, make_view
+from streamweaver.views.filter import Filter
+from streamweaver.views.live import Past, make_part, named
 from streamweaver_dashboard.tap import read_back
-from streamweaver_dashboard.view import Line, make_view
 
 PANEL_RECORDS = 200_000
 PANEL_SECONDS = 3.0
@@ -55,7 +55,8 @@ async def panel_history(broker: Broker, codec: Codec, panel: Panel, start: int, 
     )
     begin.end()
     view.take(end)
-    return make_part(panel, 0, view.snapshot(end), end, snapshot=True, complete=past.complete)
+    part = make_part(panel, 0, view.snapshot(end), end, snapshot=True, complete=past.complete)
+    return named(part, id=panel.id)
 
 
 async def stage_history(broker: Broker, codec: Codec, topic: str, stage: str, minutes: float) -> dict[str, Any]:

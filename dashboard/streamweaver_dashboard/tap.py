@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from streamweaver import Broker, BrokerError, Codec, Reader
-from streamweaver_dashboard.seen import Seen, decode
+from streamweaver.views.seen import Seen, decode, in_order
 
 POLL_RECORDS = 5_000
 POLLS = 8
@@ -185,26 +185,3 @@ async def read_back(
     finally:
         await reader.close()
     return Past(in_order(batches), complete and not left)
-
-
-def in_order(batches: list[Seen]) -> list[Seen]:
-    """Merge batches of several partitions into the order of time, cut where another partition comes in between."""
-    batches = [batch for batch in batches if len(batch)]
-    if len({batch.partition for batch in batches}) < 2:
-        return batches
-    order = sorted(
-        ((time, number, index) for number, batch in enumerate(batches) for index, time in enumerate(batch.times)),
-        key=lambda item: item[0],
-    )
-    merged: list[Seen] = []
-    run: list[int] = []
-    current = -1
-    for _, number, index in order:
-        if number != current and run:
-            merged.append(batches[current].part(run))
-            run = []
-        current = number
-        run.append(index)
-    if run:
-        merged.append(batches[current].part(run))
-    return merged

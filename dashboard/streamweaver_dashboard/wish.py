@@ -4,7 +4,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from streamweaver_dashboard.filter import Filter, parse_text, parse_where
+from streamweaver.views.filter import Filter, parse_text, parse_where
 
 MAX_MESSAGE = 4_096
 MAX_TAILS = 4

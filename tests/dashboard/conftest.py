@@ -12,16 +12,15 @@ import attrs
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from made_records import make_seen
 from streamweaver import BrokerContext, Rows, TopicSpec
 from streamweaver.config import apply, parse
 from streamweaver.graph.build import build
 from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Surroundings
 from streamweaver.registry import Registry
-from streamweaver_dashboard.column import to_json
 from streamweaver_dashboard.hub import now_ms
 from streamweaver_dashboard.run import run
-from streamweaver_dashboard.seen import Seen
 
 PATIENCE = 20.0
 """Seconds after which something that must happen is taken to have failed."""
@@ -50,20 +49,6 @@ dashboard:
     - {title: Rate, from: orders, kind: number, y: price, show: last}
     - {title: Dear, from: orders, kind: feed, where: {symbol: [B]}}
 """
-
-
-def make_seen(
-    values: Sequence[Any], times: Sequence[int], *, keys: Sequence[bytes | None] | None = None, first: int = 0
-) -> Seen:
-    return Seen(
-        topic="t",
-        partition=0,
-        offsets=range(first, first + len(values)),
-        times=list(times),
-        keys=list(keys) if keys is not None else [None] * len(values),
-        values=list(values),
-        raws=[None if value is None else to_json(value) for value in values],
-    )
 
 
 @pytest.fixture(scope="session")

@@ -415,7 +415,7 @@ async def test_a_port_in_use_is_said(dashboard, serve, plan_of, pipeline_text):
 
 def test_any_json_the_api_sends_can_be_decoded():
     """The encoder of answers takes any value and gives JSON."""
-    from streamweaver_dashboard.column import to_json
+    from streamweaver.views.column import to_json
 
     for value in ({"a": float("nan")}, {"b": b"\xff"}, object(), "\ud800", 10**400):
         msgspec.json.decode(to_json(value))

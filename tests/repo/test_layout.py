@@ -18,6 +18,8 @@ def has_code(path: Path) -> bool:
     return any(isinstance(node, kinds) for node in ast.parse(path.read_text()).body)
 
 
+VIEWS = ("bar", "column", "feed", "field", "line", "make", "number", "seen", "table", "update", "window")
+
 ELSEWHERE = {
     "config/__init__.py": "core/config/test_config_facade.py",
     # Parts of the converter, which has no other user: what they do shows in what it says of a file.
@@ -27,6 +29,10 @@ ELSEWHERE = {
     "config/scalar.py": "core/config/test_config_source.py",
     # Declarations only; the broken pipeline files break each of them.
     "config/model.py": "core/graph/test_broken_pipelines.py",
+    # The options of a panel are the section `dashboard` of a file.
+    "panel.py": "core/config/test_config_dashboard.py",
+    # Views have one contract, and one file in which the same histories go through all of them.
+    **{f"views/{name}.py": "core/views/test_views.py" for name in VIEWS},
     # A suite of checks, which brokers pass.
     "testing/broker.py": "plugins/brokers/test_embedded_behaviour.py",
 }

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from streamweaver.config import Findings, Node, redactor, structure
-from streamweaver.config.dashboard import MAX_PANELS, MAX_RULES, DashboardConfig, PanelConfig, RuleConfig
+from streamweaver.config.dashboard import MAX_PANELS, MAX_RULES, DashboardConfig, RuleConfig
 from streamweaver.config.model import (
     BROKER_DEFAULT,
     SECTIONS,
@@ -26,6 +26,7 @@ from streamweaver.errors import Finding, PluginError
 from streamweaver.graph.check import check
 from streamweaver.graph.draft import DashboardDraft, Draft, StageDraft, TopicDraft
 from streamweaver.graph.plan import Plan, PluginUse, StepPlan
+from streamweaver.panel import PanelConfig
 from streamweaver.plugin import Kind, option_fields
 from streamweaver.registry import Registry
 

@@ -5,10 +5,11 @@ from typing import Literal
 import attrs
 
 from streamweaver.config import Node
-from streamweaver.config.dashboard import DashboardConfig, PanelConfig, RuleConfig
+from streamweaver.config.dashboard import DashboardConfig, RuleConfig
 from streamweaver.config.model import PipelineConfig, StageConfig, TopicConfig
 from streamweaver.contracts import Codec
 from streamweaver.graph.plan import PluginUse, StageKind, StepPlan
+from streamweaver.panel import PanelConfig
 
 Section = Literal["producers", "flows", "sinks"]
 

@@ -5,16 +5,14 @@ import pytest
 from streamweaver.config import parse
 from streamweaver.config.dashboard import (
     DashboardConfig,
-    PanelConfig,
     RuleConfig,
     default_panels,
     is_loopback,
-    make_panel,
     make_rule,
-    slug,
 )
 from streamweaver.errors import ConfigError
 from streamweaver.graph.build import build
+from streamweaver.panel import PanelConfig, make_panel, slug
 from streamweaver.registry import Registry
 
 FILE = """

@@ -4,10 +4,10 @@ from typing import Any
 
 import attrs
 
-from streamweaver.config.dashboard import Panel
-from streamweaver_dashboard.field import getter, number
-from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.view.update import AHEAD_MS, Gaps, Update
+from streamweaver.panel import Panel
+from streamweaver.views.field import getter, number
+from streamweaver.views.seen import Seen
+from streamweaver.views.update import AHEAD_MS, Gaps, Update
 
 PAUSE_MS = 250
 SLOTS = 40

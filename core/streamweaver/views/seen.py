@@ -1,11 +1,12 @@
-"""Records as the dashboard sees them: decoded once, in columns, shared by everything that shows them."""
+"""Records as views see them: decoded once, in columns, shared by everything that shows them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
-from streamweaver import Codec, Fetched, Headers
+from streamweaver.contracts import Codec, Fetched
+from streamweaver.record import Batch, Headers
 
 
 class Undecodable:
@@ -24,6 +25,7 @@ class Seen:
     topic: str
     partition: int
     offsets: Sequence[int]
+    """-1 where it is not known."""
     times: Sequence[int]
     keys: Sequence[bytes | None]
     values: Sequence[Any]
@@ -62,3 +64,45 @@ def _decode_somehow(raw: bytes | None, decode_one: Callable[[bytes], Any]) -> An
         return None if raw is None else decode_one(raw)
     except Exception as error:  # a codec may raise anything; the record is shown as it is
         return Undecodable(f"{type(error).__name__}: {error}")
+
+
+def seen_of(batch: Batch, now: int) -> Seen:
+    """Return a stage's batch as views see it; a record without a time is of `now`.
+
+    Where steps have dropped or added records, their offsets are not known.
+    """
+    records = batch.records
+    known = batch.last_offset - batch.first_offset + 1 == len(records)
+    return Seen(
+        batch.topic,
+        batch.partition,
+        range(batch.first_offset, batch.last_offset + 1) if known else [-1] * len(records),
+        [now if record.timestamp is None else record.timestamp for record in records],
+        [record.key.encode() if isinstance(record.key, str) else record.key for record in records],
+        [record.value for record in records],
+        [None] * len(records),
+        [record.headers for record in records],
+    )
+
+
+def in_order(batches: list[Seen]) -> list[Seen]:
+    """Merge batches of several partitions into the order of time, cut where another partition comes in between."""
+    batches = [batch for batch in batches if len(batch)]
+    if len({batch.partition for batch in batches}) < 2:
+        return batches
+    order = sorted(
+        ((time, number, index) for number, batch in enumerate(batches) for index, time in enumerate(batch.times)),
+        key=lambda item: item[0],
+    )
+    merged: list[Seen] = []
+    run: list[int] = []
+    current = -1
+    for _, number, index in order:
+        if number != current and run:
+            merged.append(batches[current].part(run))
+            run = []
+        current = number
+        run.append(index)
+    if run:
+        merged.append(batches[current].part(run))
+    return merged

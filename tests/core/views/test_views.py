@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamweaver.config.dashboard import PanelConfig, make_panel
-from streamweaver_dashboard.view import Bar, Feed, Heatmap, Line, Number, Table, make_view
-from streamweaver_dashboard.view.feed import Sample
-from streamweaver_dashboard.view.window import SLOTS, Window
+from streamweaver import Batch, Record
+from streamweaver.panel import PanelConfig, make_panel
+from streamweaver.views import Feed, Grouped, Line, Number, Table, bars, cells, make_view, seen_of
+from streamweaver.views.feed import Sample
+from streamweaver.views.window import SLOTS, Window
 
 START = 1_750_000_000_000
 TICK = 100
@@ -197,7 +198,7 @@ def naive_window(past, now, span, width):
 @given(history, st.booleans())
 def test_bars_are_counts_or_sums_over_the_span(seen, steps, summed):
     """Bars equal a count (or sum) of the records of the newest slots."""
-    view = Bar(panel("bar", by="k", split="p", span=6, **({"y": "y"} if summed else {})))
+    view = Grouped(panel("bar", by="k", split="p", span=6, **({"y": "y"} if summed else {})), bars)
     steps = [(pause + 200, records, True) for pause, records, _ in steps]
     for now, past, _ in play(view, seen, steps):
         data = view.snapshot(now)
@@ -219,7 +220,7 @@ def test_bars_are_counts_or_sums_over_the_span(seen, steps, summed):
 @given(history)
 def test_a_heatmap_holds_what_bars_hold(seen, steps):
     """Cells of the grid are the counts of both fields together."""
-    view = Heatmap(panel("heatmap", by="k", split="p", span=6))
+    view = Grouped(panel("heatmap", by="k", split="p", span=6), cells)
     for now, past, _ in play(view, seen, [(pause + 200, records, True) for pause, records, _ in steps]):
         data = view.snapshot(now)
         expected = Counter(
@@ -230,7 +231,7 @@ def test_a_heatmap_holds_what_bars_hold(seen, steps):
 
 def test_small_bars_are_told_of_together(seen):
     """What is not among the largest is in `other`, so the total is right."""
-    view = Bar(panel("bar", by="k", span=60, top=2))
+    view = Grouped(panel("bar", by="k", span=60, top=2), bars)
     values = [{"k": k} for k, n in (("a", 5), ("b", 3), ("c", 2), ("d", 1)) for _ in range(n)]
     view.add(seen(values, [START] * len(values)), START)
     assert view.take(START).data == {"keys": ["a", "b"], "parts": [None], "values": [[5, 3]], "other": 3}
@@ -238,7 +239,7 @@ def test_small_bars_are_told_of_together(seen):
 
 def test_bars_run_out_when_records_stop(seen):
     """A span after the last record the bars are empty, and clients are told once."""
-    view = Bar(panel("bar", by="k", span=6))
+    view = Grouped(panel("bar", by="k", span=6), bars)
     view.add(seen([{"k": "a"}], [START]), START)
     assert view.take(START).data["keys"] == ["a"]
     assert view.take(START + 1_000) is None
@@ -428,7 +429,7 @@ def test_any_record_can_be_shown(seen, kind):
     hostile += [{"k": "<script>", "p": "\x1b[2J", "y": float("inf")}, {"k": "a" * 5_000, "p": "b", "y": True}]
     view.add(seen(hostile, [START] * len(hostile), keys=[b"\xff"] * len(hostile)), START)
     update = view.take(START)
-    from streamweaver_dashboard.column import to_json
+    from streamweaver.views.column import to_json
 
     assert msgspec.json.decode(to_json(view.snapshot(START))) is not None
     if update is not None:
@@ -442,3 +443,13 @@ def test_a_snapshot_tells_of_gaps(seen, kind):
     view.take(START)
     view.lost(START - 500, START, 120)
     assert view.snapshot(START)["gaps"] == [[START - 500, START, 120]]
+
+
+def test_a_stages_batch_is_seen_as_it_is():
+    """Keys, times and offsets of a batch stay; without a time it is now, and after steps offsets are not known."""
+    records = [Record({"n": 1}, key="k", timestamp=5), Record({"n": 2}, headers=(("h", b"1"),))]
+    whole = seen_of(Batch(records, "t", 3, 10, 11), START)
+    assert (whole.topic, whole.partition, list(whole.offsets)) == ("t", 3, [10, 11])
+    assert (list(whole.times), list(whole.keys)) == ([5, START], [b"k", None])
+    assert list(whole.headers or ()) == [(), (("h", b"1"),)]
+    assert list(seen_of(Batch(records, "t", 3, 10, 14), START).offsets) == [-1, -1]

@@ -3,11 +3,11 @@
 import functools
 from typing import Any
 
-from streamweaver.config.dashboard import Panel
-from streamweaver_dashboard.column import to_json
-from streamweaver_dashboard.field import ABSENT, clean, getter, key_text, label, number
-from streamweaver_dashboard.seen import Seen, Undecodable
-from streamweaver_dashboard.view.update import Gaps, Update
+from streamweaver.panel import Panel
+from streamweaver.views.column import to_json
+from streamweaver.views.field import ABSENT, clean, getter, key_text, label, number
+from streamweaver.views.seen import Seen, Undecodable
+from streamweaver.views.update import Gaps, Update
 
 MAX_COLUMNS = 12
 CELL_LENGTH = 200

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from streamweaver_dashboard.field import ABSENT, getter, key_text
-from streamweaver_dashboard.seen import Seen, Undecodable
+from streamweaver.views.field import ABSENT, getter, key_text
+from streamweaver.views.seen import Seen, Undecodable
 
 LIVE_BYTES = 4_096
 API_BYTES = 1_048_576

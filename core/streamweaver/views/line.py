@@ -5,11 +5,11 @@ from typing import Any
 
 import attrs
 
-from streamweaver.config.dashboard import Panel
-from streamweaver_dashboard.field import getter, label, number
-from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.view.update import AHEAD_MS, Gaps, Update
-from streamweaver_dashboard.view.window import Window
+from streamweaver.panel import Panel
+from streamweaver.views.field import getter, label, number
+from streamweaver.views.seen import Seen
+from streamweaver.views.update import AHEAD_MS, Gaps, Update
+from streamweaver.views.window import Window
 
 POINTS = 600
 MAX_NUMBERS = 60_000

@@ -3,10 +3,10 @@
 from collections import deque
 from typing import Any
 
-from streamweaver.config.dashboard import Panel
-from streamweaver_dashboard.column import LIVE_BYTES, One, columns
-from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.view.update import Gaps, Update
+from streamweaver.panel import Panel
+from streamweaver.views.column import LIVE_BYTES, One, columns
+from streamweaver.views.seen import Seen
+from streamweaver.views.update import Gaps, Update
 
 MAX_WAITING = 2_000
 

@@ -1,16 +1,22 @@
-"""One panel while somebody looks at it: its view, numbered updates, and the parts that clients get."""
+"""One panel while somebody looks at it: its view, numbered updates, and the parts that clients get.
+
+A part is what a client gets of a panel: a JSON object with `seq` and `snapshot`. The panel's name is not in it: whoever
+sends it puts that in front, with `named`.
+"""
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from streamweaver.config.dashboard import Panel
-from streamweaver_dashboard.column import to_json
-from streamweaver_dashboard.filter import Filter
-from streamweaver_dashboard.seen import Seen
-from streamweaver_dashboard.tap import in_order
-from streamweaver_dashboard.view import Feed, View, make_view
+from streamweaver.panel import Panel
+from streamweaver.views.column import to_json
+from streamweaver.views.feed import Feed
+from streamweaver.views.filter import Filter
+from streamweaver.views.make import make_view
+from streamweaver.views.seen import Seen, in_order
+from streamweaver.views.update import View
 
 KEPT_UPDATES = 50
 KEPT_BYTES = 512 * 1024
@@ -47,7 +53,7 @@ class Past:
         self._newest.clear()
 
 
-class LivePanel:
+class LiveView:
     """A panel's view and its newest updates, shared by all clients.
 
     Live records are held back until the past has been put in.
@@ -144,7 +150,7 @@ class LivePanel:
     def parts(self, seq: int | None, now: int) -> list[bytes]:
         """Return what a client needs that has `seq` (None: nothing) to be up to date; call right after `tick`."""
         if self.error is not None and not self.ready:
-            return [] if seq == self.seq else [to_json({"id": self.panel.id, "error": self.error})]
+            return [] if seq == self.seq else [to_json({"error": self.error})]
         if not self.ready or seq == self.seq:
             return []
         known = -1 if seq is None or seq > self.seq else seq
@@ -170,7 +176,6 @@ def make_part(panel: Panel, seq: int, data: dict[str, Any], now: int, *, snapsho
     """Encode a part of a panel."""
     return msgspec.json.encode(
         {
-            "id": panel.id,
             "kind": panel.kind,
             "seq": seq,
             "snapshot": snapshot,
@@ -179,3 +184,33 @@ def make_part(panel: Panel, seq: int, data: dict[str, Any], now: int, *, snapsho
             **more,
         }
     )
+
+
+def named(part: bytes, **names: str) -> bytes:
+    """Return a part with what it is called in front."""
+    return msgspec.json.encode(names)[:-1] + b"," + part[1:]
+
+
+def fresh_parts(
+    watched: dict[str, int | None], lives: Mapping[str, LiveView], now: int, most_bytes: int
+) -> list[bytes]:
+    """Return what brings a client up to date, and note in `watched` (name to the `seq` it has) that it has it.
+
+    Of much, some comes now and the rest with the next call; one view always comes whole.
+    """
+    found: list[bytes] = []
+    size = 0
+    for name, seq in watched.items():
+        live = lives.get(name)
+        if live is None or live.seq == seq:
+            continue
+        parts = live.parts(seq, now)
+        if not parts:
+            continue
+        added = sum(map(len, parts))
+        if found and size + added > most_bytes:
+            break
+        found += [named(part, id=name) for part in parts]
+        size += added
+        watched[name] = live.seq
+    return found

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from streamweaver_dashboard.seen import Seen
+from streamweaver.views.seen import Seen
 
 AHEAD_MS = 5_000
 """A record whose time is further ahead of the clock than this is in no view by time."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from streamweaver_dashboard.field import ABSENT, KEY, getter, key_text
-from streamweaver_dashboard.seen import Seen, Undecodable
+from streamweaver.views.field import ABSENT, KEY, getter, key_text
+from streamweaver.views.seen import Seen, Undecodable
 
 MAX_FIELDS = 8
 MAX_VALUES = 100
