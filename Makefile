@@ -8,7 +8,7 @@ ARGS     ?=
 WORKERS  ?= 2
 COVERAGE ?= 90
 
-TYPED     := core plugins dashboard examples tests/typing
+TYPED     := core plugins dashboard examples tests/typing tools/reference
 # A file stays on one worker, so that what its tests share is started once.
 PARALLEL   = -n $(WORKERS) --dist loadfile
 QUICK      = -m "not soak and not bench"
@@ -16,7 +16,7 @@ GATE       = --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo logs kafka page schema test check format-check lint types imports docs soak bench clean
+.PHONY: compose-test help setup demo logs kafka page schema test check format-check lint types imports reference docs docs-check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ else
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) --ignore tests/browser $(GATE)
 endif
 
-check: format-check lint types imports docs ## everything that needs no run: format, lint, types, imports, docs
+check: format-check lint types imports docs-check ## everything that needs no run: format, lint, types, imports, docs
 
 format-check: setup ## formatting
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . ; exit 1; }
@@ -70,14 +70,24 @@ types: setup ## mypy, strict
 imports: setup ## who may import whom
 	@$(BIN)/lint-imports --no-logo
 
-docs: setup ## links, decision pages, plugin help and examples
-	@$(BIN)/pytest -q -p no:cacheprovider tests/repo/test_docs.py tests/repo/test_entry_points.py tests/repo/test_layout.py
+reference: setup ## write the reference pages of the documentation from the code
+	@$(BIN)/python -m tools.reference
+
+docs: setup ## build the documentation as a site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-check: docs ## links, decision pages, plugin help, stale reference pages, and that the site builds
+	@$(BIN)/pytest -q -p no:cacheprovider tests/repo/test_docs.py tests/repo/test_entry_points.py tests/repo/test_layout.py \
+	    tests/docs/test_docs_reference.py
 
 soak: setup ## long runs
 	@$(BIN)/pytest -m soak --timeout 3600 $(ARGS)
 
 bench: setup ## speed against reference loops, measured in the same run
 	@$(BIN)/pytest -m bench --benchmark-enable $(ARGS) benchmarks
+
+compose-test: page ## the compose files for real: Docker, Kafka, kills, scaling, Prometheus, Chromium (as root; ARGS="-k secure" runs some)
+	@STREAMWEAVER_COMPOSE=1 $(BIN)/pytest tests/compose -s $(ARGS)
 
 clean: ## remove what the recipes made, .venv included
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks .coverage .coverage.* build dist

@@ -34,8 +34,9 @@ def create(kind: Kind, name: str, folder: Path) -> list[Path]:
         raise PluginError(f"{folder} is there already, and not empty: choose another place with --dir")
     made = []
     templates = files("streamweaver.scaffold") / "templates"
-    for path, text in sorted([*_texts(templates / "common"), *_texts(templates / kind)]):
-        target = folder / _filled(path, words)
+    texts = {_filled(path, words): text for part in ("common", kind) for path, text in _texts(templates / part)}
+    for path, text in sorted(texts.items()):
+        target = folder / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_filled(text, words), encoding="utf-8")

@@ -20,6 +20,7 @@ from streamweaver.testing.conformance.run import behaviours, check, guarantee, r
 from streamweaver.testing.conformance.suite import Behaviour, Hook, Suite, Verdict, numbered
 
 Test: TypeAlias = Callable[..., None]
+"""A test function of pytest's, one test for each behaviour; assign it to a name that begins with `test_`."""
 
 __all__ = [
     "VALUES",

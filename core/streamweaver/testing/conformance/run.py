@@ -93,5 +93,6 @@ def guarantee(suite: Suite, verdicts: Sequence[Verdict]) -> tuple[Delivery | Non
         verdict.outcome == "not applicable" and verdict.behaviour.guards is not None and "needs" in verdict.reason
         for verdict in verdicts
     )
-    note = f"; {unasked} behaviours that show it were not asked for" if unasked and declared != "best_effort" else ""
+    what = "1 behaviour that shows it was" if unasked == 1 else f"{unasked} behaviours that show it were"
+    note = f"; {what} not asked for" if unasked and declared != "best_effort" else ""
     return declared, f"as declared{note}"

@@ -96,7 +96,7 @@ class NoCodec:
         (
             upsert,
             verdicts("not applicable", "exactly_once", "needs read="),
-            ("exactly_once", "as declared; 1 behaviours that show it were not asked for"),
+            ("exactly_once", "as declared; 1 behaviour that shows it was not asked for"),
         ),
         (File, verdicts("not applicable", "exactly_once", "it has no committed"), ("exactly_once", "as declared")),
         (Console, verdicts("failed", "at_least_once"), ("best_effort", "as declared")),

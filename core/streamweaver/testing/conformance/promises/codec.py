@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,33 +81,40 @@ def gives_back_anything_of_its_kind(suite: Suite, _folder: Path) -> None:
     from hypothesis import strategies
 
     codec: Codec = suite.build()
-    text = strategies.text(strategies.characters(codec="utf-8"))
     simple: dict[type, Any] = {
-        str: text,
+        str: strategies.text(strategies.characters(codec="utf-8")),
         bytes: strategies.binary(),
         bool: strategies.booleans(),
         int: strategies.integers(-(2**53), 2**53),
         float: strategies.floats(allow_nan=False, allow_infinity=False),
+        type(None): strategies.none(),
     }
-    kinds = {kind for value in suite.records for kind in _kinds(value)}
-    # Each type by itself first: inside of lists and mappings large values are rare.
-    found = [simple[kind] for kind in simple if kind in kinds]
-    if NESTED & kinds:
-        leaf = strategies.one_of(strategies.none(), *found)
-        nested = strategies.recursive(
-            leaf, lambda deeper: strategies.lists(deeper) | strategies.dictionaries(text, deeper), max_leaves=10
-        )
-        found.append(nested.filter(lambda value: value is not None))
     given: Any = hypothesis.given
     settings: Any = hypothesis.settings(
         max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
     )
-    for strategy in found:
+    for strategy in _alike(suite.records, simple):
 
         def comes_back(value: Any) -> None:
             _round(codec, value)
 
         settings(given(strategy)(comes_back))()
+
+
+def _alike(values: Iterable[Any], simple: dict[type, Any]) -> list[Any]:
+    """Return strategies for values like these, one for each type; within lists and mappings the same holds."""
+    from hypothesis import strategies
+
+    listed = list(values)
+    kinds = dict.fromkeys(map(type, listed))
+    found = [simple[kind] for kind in kinds if kind in simple]
+    if list in kinds:
+        inner = _alike((item for value in listed if isinstance(value, list) for item in value), simple)
+        found.append(strategies.lists(strategies.one_of(inner)) if inner else strategies.just([]))
+    if dict in kinds:
+        inner = _alike((item for value in listed if isinstance(value, dict) for item in value.values()), simple)
+        found.append(strategies.dictionaries(simple[str], strategies.one_of(inner)) if inner else strategies.just({}))
+    return found
 
 
 def _kinds(value: Any) -> set[type]:

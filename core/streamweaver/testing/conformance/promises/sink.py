@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -285,11 +285,18 @@ async def offsets_are_stored_with_the_records(suite: Suite, folder: Path) -> Non
         end = await _crash_after_write(made, suite)
         told: list[int | None] = []
 
-        async def committed(own: Callable[..., Any], topic: str, partition: int) -> Any:
-            answer = await call(own, topic, partition)
+        def note(topic: str, partition: int, answer: int | None) -> int | None:
             if (topic, partition) == (INPUT, 0):
                 told.append(answer)
             return answer
+
+        async def awaited(topic: str, partition: int, answer: Awaitable[int | None]) -> int | None:
+            return note(topic, partition, await answer)
+
+        # Called where the engine calls it: of a blocking sink in the thread that has opened it.
+        def committed(own: Callable[..., Any], topic: str, partition: int) -> Any:
+            answer = own(topic, partition)
+            return (awaited if inspect.isawaitable(answer) else note)(topic, partition, answer)
 
         await made.process(_numbers(suite, 5, 10), lambda plugin: Probe(plugin, committed=committed))
         assert told == [end], f"committed told {told[0]} where {end} records are stored"
