@@ -37,17 +37,16 @@ while True:
         print(partition, ends[partition], flush=True)
 """
 
-ROUNDS = 24
 
-
+@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("rotate_bytes", "durability"), [(0, "full"), (6000, "full"), (2000, "process")])
-def test_kill_9_at_random_moments(tmp_path: Path, rotate_bytes: int, durability: str) -> None:
+def test_kill_9_at_random_moments(tmp_path: Path, rotate_bytes: int, durability: str, kills: int) -> None:
     """After every kill the offsets agree with the rows, and acknowledged rows are all there, once."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     acknowledged = [0, 0]
-    for _ in range(ROUNDS):
+    for _ in range(kills):
         child = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path), str(rotate_bytes), durability], stdout=subprocess.PIPE
         )
