@@ -208,7 +208,7 @@ def test_secrets_are_blanked_in_logs_and_errors(run, shop: Path, monkeypatch: py
     Path("shop.yaml").write_text(Path("shop.yaml").read_text() + live)
     said = run("pipeline", "up", "shop.yaml", "--until-idle", "--set", "sinks.live.restart.attempts=0")
     assert said.status == 1
-    assert "failed: stage live" in said.err
+    assert "failed: shop.yaml:15:15: stage live: " in said.err
     assert "hunter2" not in said.err + said.out
 
 
