@@ -194,6 +194,29 @@ def init(folder: Path, name: str | None) -> None:
 
 
 @group.command()
+@file_argument
+@click.option(
+    "--to",
+    multiple=True,
+    required=True,
+    metavar="PATH=VALUE",
+    help="Where to: overrides that name the new broker; may be repeated.",
+)
+@set_option
+@data_option
+@json_option("Print one JSON object: records by topic, values of state by stage.")
+def move(file: Path, to: tuple[str, ...], overrides: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+    """Move a stopped pipeline to another broker: records, offsets, positions and state. The old place is not changed.
+
+    \b
+    Example: streamweaver pipeline move demo.yaml --to broker.use=kafka --to 'broker.servers=["kafka:9092"]'
+    """
+    from streamweaver.cli.pipeline_move import move_pipeline
+
+    move_pipeline(file, overrides, to, data, as_json)
+
+
+@group.command()
 def schema() -> None:
     """Print the JSON Schema of pipeline files, with the options of every installed plugin, for editors and checks.
 
