@@ -14,7 +14,7 @@ PROGRAM = Path(sys.executable).parent / "streamweaver"
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 
 COMMANDS = {
-    "pipeline": ["up", "check", "graph", "status", "schema"],
+    "pipeline": ["up", "check", "graph", "status", "schema", "init", "move"],
     "plugin": ["list", "show", "new", "test"],
     "topic": ["list", "tail"],
     "dlq": ["list", "show", "replay", "discard"],
