@@ -34,7 +34,7 @@ PIPELINE = """
 name: {name}
 delivery: {delivery}
 drain_timeout: 3s
-broker: {{use: kafka, servers: {servers}, session_seconds: 6s}}
+broker: {{use: kafka, servers: {servers}, session_seconds: {session}}}
 topics:
   {name}.values: {{partitions: {partitions}}}
   {name}.averages: {{partitions: {partitions}}}
@@ -71,8 +71,11 @@ class Verdict:
     seen_meanwhile: int = 0
     """What a `read_committed` reader saw that ran all the time."""
     differs_meanwhile: bool = False
+    returns: int = 0
+    """The most often that a key's numbers went back, which they do where something is done once more."""
     kills: int = 0
     stops: int = 0
+    leaves: int = 0
     seconds: float = 0.0
     longest_gap: float = 0.0
     """The longest time without any output, in seconds."""
@@ -88,7 +91,14 @@ class Chaos:
     """One run. The seed decides who is killed when."""
 
     def __init__(
-        self, address: str, folder: Path, *, seed: int, delivery: str = "exactly_once", static: bool = False
+        self,
+        address: str,
+        folder: Path,
+        *,
+        seed: int,
+        delivery: str = "exactly_once",
+        static: bool = False,
+        session_seconds: float = 2.0,
     ) -> None:
         self.random = random.Random(seed)
         self.name = f"chaos{uuid.uuid4().hex[:8]}"
@@ -96,6 +106,7 @@ class Chaos:
         self._folder = folder
         self._path = folder / "lines.txt"
         self._static = static
+        self._session_seconds = session_seconds
         self._file = folder / "pipeline.yaml"
         self._file.write_text(
             PIPELINE.format(
@@ -105,6 +116,7 @@ class Chaos:
                 path=self._path,
                 partitions=PARTITIONS,
                 size=SIZE,
+                session=session_seconds,
             )
         )
         self._path.touch()
@@ -155,11 +167,15 @@ class Chaos:
         rate: float,
         kills: int,
         stops: int = 0,
+        leaves: int = 0,
         workers: int = 3,
         settle_seconds: float = 90.0,
         disturb: Callable[[], Any] | None = None,
     ) -> Verdict:
-        """Write `lines` lines while workers are killed and stopped; then wait for the output and judge it."""
+        """Write `lines` lines while workers are killed, frozen, and asked to leave; wait for the output and judge it.
+
+        `disturb` runs beside it, and may do something to the brokers.
+        """
         verdict = Verdict(lines)
         started = time.monotonic()
         broker = Kafka(servers=self.address.split(","))
@@ -171,7 +187,7 @@ class Chaos:
             watching = asyncio.create_task(self._watch(broker))
             writing = asyncio.create_task(self._write(lines, rate))
             more = asyncio.create_task(disturb()) if disturb is not None else None
-            await self._harass(verdict, kills, stops)
+            await self._harass(verdict, ["kill"] * kills + ["stop"] * stops + ["leave"] * leaves, lines / rate)
             await writing
             if more is not None:
                 await more
@@ -210,24 +226,29 @@ class Chaos:
                 file.flush()
                 await asyncio.sleep(0.02)
 
-    async def _harass(self, verdict: Verdict, kills: int, stops: int) -> None:
-        """Kill and stop workers at random moments."""
-        events = ["kill"] * kills + ["stop"] * stops
+    async def _harass(self, verdict: Verdict, events: list[str], seconds: float) -> None:
+        """Do this to workers, in random order at random moments, as long as the lines are written."""
         self.random.shuffle(events)
-        await asyncio.sleep(3.0)
+        pause = 0.7 * seconds / len(events)
+        await asyncio.sleep(1.0)
         for event in events:
-            await asyncio.sleep(self.random.uniform(0.3, 2.5))
+            await asyncio.sleep(self.random.uniform(0.2, 1.8) * pause)
             number = self.random.choice(list(self._workers))
             assert not self.ended(), f"workers {self.ended()} ended by themselves: {self._folder}"
             if event == "kill":
                 self.kill(number)
                 verdict.kills += 1
                 if self.random.random() < 0.5:
-                    await asyncio.sleep(self.random.uniform(0.0, 3.0))
+                    await asyncio.sleep(self.random.uniform(0.0, 1.5 * self._session_seconds))
+                self.start(number)
+            elif event == "leave":
+                self.signal(number, signal.SIGTERM)
+                assert await asyncio.to_thread(self._workers[number].wait, 30) in {0, 3}, self._folder
+                verdict.leaves += 1
                 self.start(number)
             else:
                 self.signal(number, signal.SIGSTOP)
-                await asyncio.sleep(self.random.uniform(8.0, 10.0))
+                await asyncio.sleep(self.random.uniform(1.3, 1.7) * self._session_seconds)
                 self.signal(number, signal.SIGCONT)
                 verdict.stops += 1
 
@@ -257,7 +278,9 @@ class Chaos:
             numbers = [value["seq"] for value in found]
             verdict.lost += len(set(range(len(values))) - set(numbers))
             verdict.doubled += len(numbers) - len(set(numbers))
-            verdict.disordered += sum(later < earlier for earlier, later in pairwise(numbers))
+            went_back = sum(later <= earlier for earlier, later in pairwise(numbers))
+            verdict.disordered += went_back
+            verdict.returns = max(verdict.returns, went_back)
             for value in found:
                 window = values[max(0, value["seq"] + 1 - SIZE) : value["seq"] + 1]
                 verdict.wrong_averages += value["moving_average"] != fsum(window) / len(window)

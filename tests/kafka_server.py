@@ -6,11 +6,22 @@ with the reason, or fail where `STREAMWEAVER_REQUIRE_REAL=1`.
 
 import importlib.util
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+HASTY = {
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
+    "group.min.session.timeout.ms": "500",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+}
+"""Settings by which tests need not wait as long as people would."""
 
 TOOL = Path(__file__).parents[1] / "tools/kafka/local.py"
 
@@ -34,7 +45,17 @@ def local_kafka(data: Path, **options: Any) -> Any:
         if os.environ.get("STREAMWEAVER_REQUIRE_REAL") == "1":
             pytest.fail(str(error))
         pytest.skip(str(error))
-    return tool.LocalKafka(data, **{"port": tool.free_port(), **options})
+    settings = {**HASTY, **options.pop("settings", {})}
+    kafka = tool.LocalKafka(data, settings=settings, **{"port": tool.free_port(), **options})
+    kafka.java = tool.QUICK_JAVA
+    return kafka
+
+
+def seed() -> int:
+    """Return the seed of this test, and print it: `STREAMWEAVER_SEED` repeats one."""
+    chosen = int(os.environ.get("STREAMWEAVER_SEED") or random.randrange(2**32))
+    print(f"STREAMWEAVER_SEED={chosen}")
+    return chosen
 
 
 @pytest.fixture(scope="session")

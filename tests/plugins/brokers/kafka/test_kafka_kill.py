@@ -1,4 +1,4 @@
-"""Workers are killed, again and again; nothing is lost, doubled, out of order or computed wrong."""
+"""Workers are killed, frozen and asked to leave; nothing is lost, doubled, out of order or computed wrong."""
 
 import os
 from pathlib import Path
@@ -6,47 +6,42 @@ from pathlib import Path
 import pytest
 
 from kafka_chaos import Chaos
+from kafka_server import seed
 
-SEED = int(os.environ.get("STREAMWEAVER_SEED", "1"))
+SOAK_SECONDS = float(os.environ.get("STREAMWEAVER_SOAK_SECONDS", "300"))
+RATE = 700.0
 
 
-LONG_SECONDS = float(os.environ.get("STREAMWEAVER_SOAK_SECONDS", "300"))
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize(
-    "static", [pytest.param(False, id="dynamic"), pytest.param(True, id="static", marks=pytest.mark.soak)]
-)
-async def test_exactly_once_survives_kills(kafka_address: str, tmp_path: Path, static: bool) -> None:
-    """Ten kills -9 of three workers and one that is frozen: each line once, in order, right average and state."""
-    print(f"seed {SEED}")
-    chaos = Chaos(kafka_address, tmp_path, seed=SEED, static=static)
-    verdict = await chaos.run(lines=40_000, rate=1_500, kills=10, stops=0 if static else 1)
+async def test_exactly_once_survives_kills(kafka_address: str, tmp_path: Path) -> None:
+    """Five kills -9 of three workers, one is frozen, one leaves: each line once, in order, right average and state."""
+    chaos = Chaos(kafka_address, tmp_path, seed=seed())
+    verdict = await chaos.run(lines=12_000, rate=1_000, kills=5, stops=1, leaves=1)
     print(verdict)
     assert verdict.is_clean, verdict
-    assert verdict.kills == 10
+    assert (verdict.kills, verdict.stops, verdict.leaves) == (5, 1, 1)
 
 
-@pytest.mark.timeout(240)
 async def test_at_least_once_loses_nothing(kafka_address: str, tmp_path: Path) -> None:
-    """Without transactions kills may double what was under way, and still nothing is lost."""
-    print(f"seed {SEED}")
-    chaos = Chaos(kafka_address, tmp_path, seed=SEED, delivery="at_least_once")
-    verdict = await chaos.run(lines=30_000, rate=1_500, kills=8)
+    """Without transactions a kill may double what was under way, which goes back by so much, and nothing is lost."""
+    chaos = Chaos(kafka_address, tmp_path, seed=seed(), delivery="at_least_once")
+    verdict = await chaos.run(lines=7_000, rate=1_000, kills=3)
     print(verdict)
     assert verdict.lost == 0, verdict
+    # Either stage may have been at work, and one of them does over what the other has doubled.
+    assert verdict.returns <= 3 * verdict.kills, verdict
 
 
 @pytest.mark.soak
-async def test_exactly_once_survives_for_long(kafka_address: str, tmp_path: Path) -> None:
-    """As above, for `STREAMWEAVER_SOAK_SECONDS`: a kill every three seconds, and a worker frozen every half minute."""
-    print(f"seed {SEED}")
-    chaos = Chaos(kafka_address, tmp_path, seed=SEED)
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+async def test_exactly_once_survives_for_long(kafka_address: str, tmp_path: Path, static: bool) -> None:
+    """200,000 lines and more, as many as `STREAMWEAVER_SOAK_SECONDS` take: a kill every ten seconds, and the rest."""
+    chaos = Chaos(kafka_address, tmp_path, seed=seed(), static=static, session_seconds=6.0)
     verdict = await chaos.run(
-        lines=int(LONG_SECONDS * 1_500),
-        rate=1_500,
-        kills=int(LONG_SECONDS / 5),
-        stops=int(LONG_SECONDS / 30),
+        lines=max(200_000, int(SOAK_SECONDS * RATE)),
+        rate=RATE,
+        kills=max(20, int(SOAK_SECONDS / 10)),
+        stops=max(5, int(SOAK_SECONDS / 60)),
+        leaves=max(3, int(SOAK_SECONDS / 60)),
         settle_seconds=180,
     )
     print(verdict)
