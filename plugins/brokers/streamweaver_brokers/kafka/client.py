@@ -13,6 +13,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from streamweaver import BrokerError
 from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
@@ -158,6 +159,9 @@ class Clients:
         try:
             async with asyncio.timeout(self.step_seconds):
                 await client.start()
+            if not _inner(client).cluster.brokers():
+                # So it is when an OAuth token was refused: the client takes the refusal for a welcome.
+                raise KafkaConnectionError("no broker makes itself known")
         except BaseException:
             await end(client)
             raise
@@ -171,14 +175,28 @@ class Clients:
                     connection = await create_conn(
                         host, port, request_timeout_ms=self._common["request_timeout_ms"], **self._security
                     )
-                connection.close()
-                reasons.append(f"{host}:{port}: it answers now")
+                    try:
+                        welcome = (await connection.send(MetadataRequest([]))).brokers
+                    finally:
+                        connection.close()
+                refused = "the broker refuses the token; is what token_file holds still valid?"
+                reasons.append(f"{host}:{port}: {'it answers now' if welcome else refused}")
             except FAILURES as error:
                 known = lasting(error)
-                refused = isinstance(error, ConnectionError | KafkaConnectionError)
-                hint = "; is it started, is the port right?" if refused else ""
-                reasons.append(f"{host}:{port}: {known or text(error)}{'' if known else hint}")
+                reasons.append(f"{host}:{port}: {known or text(error)}{'' if known else self._hint(error)}")
         return BrokerError(f"no kafka broker can be used: {'; '.join(reasons)}")
+
+    def _hint(self, error: BaseException) -> str:
+        if not isinstance(error, ConnectionError | KafkaConnectionError):
+            return ""
+        if self._security["security_protocol"] == "SSL" and not isinstance(error, ConnectionRefusedError):
+            return "; does it want another certificate of ours (certificate_file), is the port right?"
+        return "; is it started, is the port right?"
+
+
+def _inner(client: Any) -> Any:
+    """Return what holds a client's connections."""
+    return getattr(client, "client", None) or client._client  # noqa: SLF001
 
 
 async def end(client: Any, *, leave: bool = True) -> None:
@@ -206,7 +224,7 @@ async def _end(client: Any, leave: bool) -> None:
                 return
     # Not to be warned of by its destructor: it is closed now, just not in order.
     client._closed = True  # noqa: SLF001
-    inner = getattr(client, "client", None) or client._client  # noqa: SLF001
+    inner = _inner(client)
     sender = getattr(getattr(client, "_sender", None), "sender_task", None)
     tasks = {task for task in (sender, *_tasks_of(client)) if task is not None and not task.done()}
     for task in tasks:

@@ -14,8 +14,10 @@ from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
 from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
+from streamweaver_brokers.kafka.local_copy import put_down, take_up
 from streamweaver_brokers.kafka.sender import Sender
 from streamweaver_brokers.kafka.table import Table, restore
+from streamweaver_brokers.kafka.watch import Watch
 
 if TYPE_CHECKING:
     from streamweaver_brokers.kafka.session import Session
@@ -23,24 +25,32 @@ if TYPE_CHECKING:
 REVOKE_SECONDS = 2.0
 """How long a rebalance waits for a commit that is under way; longer, and the successor undoes it."""
 
+COPY_SECONDS = 60.0
+"""How often the state in memory is copied to disk, if it has changed."""
+
 TICK_MS = 500
 """How often positions are looked at that moved on without a record (over marks of transactions)."""
 
-WATCH_SECONDS = 10.0
-"""How often it is checked that what waits also comes; twice in a row that it does not, and the consumer is remade."""
-
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """aiokafka's way to say what becomes of partitions; it swallows what these raise."""
+    """aiokafka's way to say what becomes of partitions; it swallows what these raise, so they tell it themselves."""
 
     def __init__(self, member: "Membership") -> None:
         self._member = member
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
-        await self._member.revoked()
+        try:
+            await self._member.revoked()
+        except Exception as error:
+            self._member.fail(error)
+            raise
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._member.assigned(assigned)
+        try:
+            self._member.assigned(assigned)
+        except Exception as error:
+            self._member.fail(error)
+            raise
 
 
 class Membership:
@@ -69,6 +79,7 @@ class Membership:
         self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
         self._identity: tuple[str, int] | None = None
         self._left = False
+        self._broken: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -145,7 +156,7 @@ class Membership:
                 if known is not None or not isinstance(error, FAILURES):
                     self._queue.put_nowait(known or BrokerError(f"group {self.group}: {text(error)}"))
                     return
-                self._log("warning", "kafka consumer is replaced", reason=text(error))
+                self.log("warning", "kafka consumer is replaced", reason=text(error))
                 self.settled.clear()
                 await self._stop_acquiring()
                 for lane in self._lanes.values():
@@ -162,11 +173,14 @@ class Membership:
                     error = again
 
     async def _work(self) -> BaseException | None:
-        """Pump and watch until one of them fails; returns why."""
-        tasks = {asyncio.create_task(self._pump()), asyncio.create_task(self._watch())}
+        """Do everything that goes on all the time, until some of it fails; returns why."""
+        self._broken = asyncio.get_running_loop().create_future()
+        # The last is for what listeners raise.
+        work = (self._pump(), Watch(self).run(), self._keep())
+        tasks = {*(asyncio.create_task(each) for each in work), self._broken}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return next((error for task in done if (error := task.exception())), None)
+            return next(iter([error for task in done if (error := task.exception())]), None)
         finally:
             for task in tasks:
                 task.cancel()
@@ -204,40 +218,40 @@ class Membership:
             if offset < begins[part]:
                 lane.inbox.lose(part, begins[part] - offset, begins[part])
             else:
-                self._log("error", "partition begins anew: it ends before where we were", part=str(part), at=offset)
+                self.log("error", "partition begins anew: it ends before where we were", part=str(part), at=offset)
                 lane.inbox.move(part, begins[part])
             self.consumer.seek(part, begins[part])
 
-    async def _watch(self) -> None:
-        """Notice a consumer that gets nothing although there is something: raises, so that it is replaced."""
-        before: dict[TopicPartition, int] = {}
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            waiting = {
-                part: position
-                for lane in self._lanes.values()
-                if lane.is_alive and self.settled.is_set()
-                for part, position in lane.inbox.positions().items()
-                if lane.inbox.is_empty(part)
-            }
-            try:
-                for topic in self._topics:
-                    # One that is deleted only leaves us without partitions.
-                    await self.session.cluster.partitions(topic)
-                ends = await self.session.cluster.ends(list(waiting))
-            except StorageError:
-                continue
-            behind = {part: at for part, at in waiting.items() if ends[part] > at}
-            stuck = [part for part, at in behind.items() if before.get(part) == at and self._is_at(part, at)]
-            if stuck:
-                raise TimeoutError(f"nothing came of {stuck[0]} in {WATCH_SECONDS} s, although there is more")
-            before = behind
+    # -- for the watch ----------------------------------------------------------------------------
 
-    def _is_at(self, part: TopicPartition, position: int) -> bool:
-        lane = self._owners.get(part)
-        return lane is not None and lane.is_alive and lane.inbox.positions()[part] == position
+    async def check_topics(self) -> None:
+        """Raise UnknownTopicError for a topic that is no longer there."""
+        for topic in self._topics:
+            await self.session.cluster.partitions(topic)
+
+    def waiting(self) -> dict[TopicPartition, int]:
+        """Return the partitions of which nothing is left to hand out, and where they are read on."""
+        return {
+            part: position
+            for lane in self._lanes.values()
+            if lane.is_alive and self.settled.is_set()
+            for part, position in lane.inbox.positions().items()
+            if lane.inbox.is_empty(part)
+        }
+
+    def consumer_holds_back(self, part: TopicPartition, position: int) -> bool:
+        """Say whether there are records behind a position that are in a transaction or behind one."""
+        if part not in self.consumer.assignment():
+            return False
+        stable, end = self.consumer.last_stable_offset(part), self.consumer.highwater(part)
+        return stable is not None and end is not None and position >= stable and stable < end
 
     # -- rebalances -------------------------------------------------------------------------------
+
+    def fail(self, error: Exception) -> None:
+        """Have the consumer replaced for an error of ours in a rebalance; without lanes nobody else would notice."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(RuntimeError(f"a rebalance went wrong: {error!r}"))
 
     async def revoked(self) -> None:
         """Hold commits back, and let those under way end, in bounds: the group waits for us."""
@@ -356,7 +370,7 @@ class Membership:
                 if known is not None:
                     self._queue.put_nowait(known)
                     return
-                self._log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
+                self.log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
             attempt += 1
             await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0))
 
@@ -390,7 +404,7 @@ class Membership:
             if offset < begins[part]:
                 lane.inbox.lose(part, begins[part] - offset, begins[part])
             elif offset > ends[part]:
-                self._log("error", "partition begins anew: it ends before the committed offset", part=str(part))
+                self.log("error", "partition begins anew: it ends before the committed offset", part=str(part))
                 lane.inbox.move(part, begins[part])
         self._lanes[number] = lane
         self._resume(lane)
@@ -410,11 +424,30 @@ class Membership:
         width = max((part.partition for part in parts), default=0) + 1
         await self.session.widen_state(self.state_topic, width)
         numbers = range(width) if self._single else [number]
-        tables = {each: self._tables.setdefault(each, Table()) for each in numbers}
+        for each in numbers:
+            if each not in self._tables:
+                self._tables[each] = await take_up(self.session.data_dir, self.group, each)
+        tables = {each: self._tables[each] for each in numbers}
         places = {TopicPartition(self.state_topic, each): table for each, table in tables.items()}
         async with self.session.restoring:
-            await restore(self.session.clients, self.session.cluster, places, self._log)
+            await restore(self.session.clients, self.session.cluster, places, self.log)
         return tables
+
+    async def keep(self, tables: Mapping[int, Table]) -> None:
+        """Put local copies of tables down."""
+        await put_down(self.session.data_dir, self.group, tables)
+
+    async def _keep(self) -> None:
+        """Put local copies of all tables down now and then, so that one is there after a crash."""
+        loop = asyncio.get_running_loop()
+        pause = COPY_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            began = loop.time()
+            for lane in list(self._lanes.values()):
+                if lane.is_alive:
+                    await self.keep(lane.tables)
+            pause = max(COPY_SECONDS, 20 * (loop.time() - began))
 
     # -- for lanes --------------------------------------------------------------------------------
 
@@ -434,7 +467,8 @@ class Membership:
         """Remember what was committed, for whoever asks before the cluster says so."""
         self.session.note(self.group, marks)
 
-    def _log(self, level: str, event: str, **fields: Any) -> None:
+    def log(self, level: str, event: str, **fields: Any) -> None:
+        """Log something about the group."""
         self.session.log(level, event, group=self.group, **fields)
 
     def table(self, partition: int, store: str) -> Table | None:

@@ -219,10 +219,11 @@ class Lane:
         await self._member.settled.wait()
         self.check()
         self.idle.clear()
+        began = time.monotonic()
         try:
             ends = await self._store(every, unit.marks)
         except (*FAILURES, BrokerError) as error:
-            self._failed(error)
+            self._failed(error, time.monotonic() - began)
         except asyncio.CancelledError:
             # It may have been committed, or not.
             self.lose("a commit was cancelled")
@@ -233,10 +234,7 @@ class Lane:
         self._committed.update(unit.marks)
         self._member.note(unit.marks)
         for part, found in changes.items():
-            table = self.tables[part.partition]
-            for key, value in found.items():
-                table.set(key, value)
-            table.next_offset = max(table.next_offset, ends.get(part, 0))
+            self.tables[part.partition].wrote(found, now, ends.get(part))
         if self.sender is not None and self.sender.is_worn:
             self.lose("its producer has sent as many records as one can")
             self._member.renew(self, 0.0)
@@ -251,17 +249,21 @@ class Lane:
                 await self._member.consumer.commit(dict(marks))
         return ends
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, seconds: float) -> None:
         """End the tenure after a failed commit; raises what the engine is to be told."""
         fenced = isinstance(error, ProducerFenced)
-        self.lose(f"a commit failed ({text(error)})")
+        reason = text(error)
+        if self.sender is not None and seconds > self._member.session.transaction_seconds:
+            # The broker says the same as of a newer producer.
+            reason += f"; it took {seconds:.1f} s, more than transaction_seconds, after which the broker undoes it"
+        self.lose(f"a commit failed ({reason})")
         known = None if isinstance(error, StorageError) else lasting(error)
         if known is not None:
             raise known from error
         # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
         self._member.renew(self, self._member.session.fenced_seconds if fenced else 0.0)
         log = self._member.session.log
-        log("warning", "kafka lane begins anew", group=self._member.group, lane=self.number, reason=text(error))
+        log("warning", "kafka lane begins anew", group=self._member.group, lane=self.number, reason=reason)
         raise LaneLostError(f"group {self._member.group}, lane {self.number}: {self._lost}") from error
 
     def _check_sizes(self, changes: Mapping[TopicPartition, Mapping[bytes, bytes | None]]) -> None:
@@ -282,6 +284,7 @@ class Lane:
         self.lose("the lane has been released")
         try:
             await self._close()
+            await self._member.keep(self.tables)
         finally:
             self.released.set()
             self._member.let_go(self)

@@ -40,6 +40,7 @@ class Session:
         self.is_runner = context.role == "run"
         self.transactional = context.delivery == "exactly_once"
         self.log = context.log
+        self.data_dir = context.data_dir
         self.instance = instance
         self.session_seconds = session_seconds
         self.heartbeat_seconds = session_seconds / 6

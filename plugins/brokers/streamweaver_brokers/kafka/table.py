@@ -1,8 +1,9 @@
 """The state of a lane: a table in memory, rebuilt from a compacted topic that is written in the same transactions."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 from aiokafka import TopicPartition
@@ -23,14 +24,44 @@ REUSE_SECONDS = 12 * 3600.0
 REPORT_SECONDS = 5.0
 
 
+class Last(NamedTuple):
+    """A record of the topic, by what tells it from any other."""
+
+    offset: int
+    time: int
+    key: bytes
+
+
 @attrs.define(eq=False)
 class Table:
     """The values of one partition of the state topic, by store and key."""
 
     next_offset: int = 0
     """Where the topic is to be read on; everything before it is in the table."""
-    fresh_at: float = 0.0
+    fresh_at: float = -math.inf
+    """When that was the end of the topic, by the loop's clock."""
     stores: dict[str, dict[bytes, bytes]] = attrs.field(factory=dict)
+    last: Last | None = None
+    """The last record in the table, if it is known."""
+    is_verified: bool = True
+    """False for a local copy, until the topic is seen to hold the copy's last record."""
+    copied: Last | None = None
+    """The last record in the local copy."""
+
+    def clear(self) -> None:
+        """Forget everything; the topic is to be read anew."""
+        self.stores.clear()
+        self.next_offset = 0
+        self.last = self.copied = None
+        self.is_verified = True
+
+    def wrote(self, changes: Mapping[bytes, bytes | None], time: int, end: int | None) -> None:
+        """Take over what has been committed, in this order, up to the offset `end` if that is known."""
+        for key, value in changes.items():
+            self.set(key, value)
+        if end is not None and end > self.next_offset:
+            self.next_offset = end
+            self.last = Last(end - 1, time, key)
 
     def set(self, key: bytes, value: bytes | None) -> None:
         """Take over one record of the topic."""
@@ -40,6 +71,14 @@ class Table:
             store.pop(own, None)
         else:
             store[own] = value
+
+    def read(self, records: Sequence[Any], position: int) -> None:
+        """Take over what was read of the topic, up to a position."""
+        for record in records:
+            if record.key is not None:
+                self.set(record.key, record.value)
+                self.last = Last(record.offset, record.timestamp, record.key)
+        self.next_offset = max(self.next_offset, position)
 
     def get(self, store: str, key: bytes) -> bytes | None:
         """Return a value."""
@@ -81,19 +120,35 @@ async def restore(
     begins = await cluster.begins(list(tables))
     behind = {}
     for part, table in tables.items():
-        if loop.time() - table.fresh_at > REUSE_SECONDS or table.next_offset > ends[part]:
-            table.stores.clear()
-            table.next_offset = 0
+        is_old = loop.time() - table.fresh_at > REUSE_SECONDS
+        if is_old or table.next_offset > ends[part] or (not table.is_verified and _start(table) < begins[part]):
+            table.clear()
         table.next_offset = max(table.next_offset, begins[part])
-        if table.next_offset < ends[part]:
+        if table.next_offset < ends[part] or not table.is_verified:
             behind[part] = table
         table.fresh_at = loop.time()
     if behind:
-        await _read(clients, behind, ends, log)
+        await _read(clients, behind, begins, ends, log)
+
+
+def _start(table: Table) -> int:
+    """Return where reading begins: a copy's last record is read again, to see whether it is there."""
+    return table.next_offset if table.is_verified or table.last is None else table.last.offset
+
+
+def _verify(table: Table, records: Sequence[Any]) -> bool:
+    """Say whether what is read first is the last record of a copy."""
+    found = records[0] if records else None
+    table.is_verified = found is not None and (found.offset, found.timestamp, found.key) == table.last
+    return table.is_verified
 
 
 async def _read(
-    clients: Clients, tables: dict[TopicPartition, Table], ends: dict[TopicPartition, int], log: Callable[..., None]
+    clients: Clients,
+    tables: dict[TopicPartition, Table],
+    begins: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    log: Callable[..., None],
 ) -> None:
     loop = asyncio.get_running_loop()
     consumer = clients.consumer()
@@ -103,20 +158,25 @@ async def _read(
         consumer.assign(list(tables))
         await clients.start(consumer)
         for part, table in tables.items():
-            consumer.seek(part, table.next_offset)
+            consumer.seek(part, _start(table))
         while tables:
             found: dict[TopicPartition, Sequence[Any]] = await consumer.getmany(timeout_ms=200)
-            for part, records in found.items():
-                table = tables[part]
-                for record in records:
-                    if record.key is not None:
-                        table.set(record.key, record.value)
-                count += len(records)
-            # The position, not the last record: it moves over the marks of transactions as well.
             for part in list(tables):
+                table, records = tables[part], found.get(part, ())
+                # The position, not the last record: it moves over the marks of transactions as well.
                 position = await consumer.position(part)
-                if position > tables[part].next_offset:
-                    tables[part].next_offset = position
+                if not table.is_verified and position > _start(table):
+                    if _verify(table, records):
+                        log("info", "local copy of the state is used", part=str(part), values=table.size)
+                    else:
+                        log("info", "local copy of the state is of another topic, or too old", part=str(part))
+                        table.clear()
+                        table.next_offset = begins[part]
+                        consumer.seek(part, begins[part])
+                        continue
+                table.read(records, position)
+                count += len(records)
+                if records:
                     moved = loop.time()
                 if position >= ends[part]:
                     del tables[part]

@@ -1,29 +1,22 @@
-"""What can happen on a running Kafka: zombies, retention, growth, deletion, large records, restarts."""
+"""What can happen on a running Kafka: zombies, retention, growth, deletion, large records."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
-from kafka_server import load_tool, local_kafka
 from streamweaver import (
-    Broker,
-    BrokerContext,
     BrokerError,
     Fetched,
     Lane,
     LaneLostError,
-    StorageError,
     TopicSpec,
     UnknownTopicError,
 )
 from streamweaver.testing.broker import PATIENCE, all_of, append, fresh, lane_of, rows, topic
-from streamweaver_brokers.kafka import Kafka
 
 
 async def values_of(lane: Lane, count: int) -> list[bytes | None]:
@@ -55,7 +48,7 @@ async def step(lane: Lane, name: str, target: str, fetched: Fetched, state: byte
 
 async def test_a_zombie_is_fenced(launch) -> None:
     """Two workers that both hold a lane: the first one's commit is refused, and its rows, state and offset are void."""
-    broker, other = await launch(), await launch()
+    broker, other = await launch(session_seconds=1.0), await launch(session_seconds=1.0)
     name, target, group = await topic(broker), await topic(broker), fresh("group")
     await append(broker, name, 0, rows([b"1", b"2"]))
     member = await broker.join(group, [name])
@@ -257,7 +250,7 @@ async def test_lanes_that_come_back_go_on(launch) -> None:
 
 async def test_a_deleted_topic_ends_the_group(launch, monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic that vanishes under a group is an error with its name, not silence."""
-    monkeypatch.setattr("streamweaver_brokers.kafka.group.WATCH_SECONDS", 0.5)
+    monkeypatch.setattr("streamweaver_brokers.kafka.watch.WATCH_SECONDS", 0.5)
     monkeypatch.setattr("streamweaver_brokers.kafka.cluster.FRESH_SECONDS", 0.5)
     broker = await launch(request_seconds=1.0, settings={"metadata_max_age_ms": 1_000})
     name, group = await topic(broker), fresh("group")
@@ -273,7 +266,7 @@ async def test_a_deleted_topic_ends_the_group(launch, monkeypatch: pytest.Monkey
 
 async def test_a_stuck_consumer_is_replaced(launch, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that gets nothing although there is something is noticed, and what waited comes."""
-    monkeypatch.setattr("streamweaver_brokers.kafka.group.WATCH_SECONDS", 0.3)
+    monkeypatch.setattr("streamweaver_brokers.kafka.watch.WATCH_SECONDS", 0.3)
     broker = await launch()
     name, group = await topic(broker), fresh("group")
     member = await broker.join(group, [name])
@@ -317,182 +310,3 @@ async def test_a_record_too_large_is_told(launch, delivery: str) -> None:
         unit.mark(name, 0, fetched.next_offset)
         await unit.commit()
     assert await broker.offsets(group) == {(name, 0): fetched.next_offset}
-
-
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[Any]:
-    """A broker of the test's own, to be killed."""
-    kafka = local_kafka(tmp_path / "kafka")
-    kafka.start()
-    try:
-        yield kafka
-    finally:
-        kafka.stop()
-
-
-@contextlib.asynccontextmanager
-async def on(kafka: Any, tmp_path: Path, **options: Any) -> AsyncIterator[Broker]:
-    """Open a plugin on that broker."""
-    broker = Kafka(servers=[kafka.address], request_seconds=2.0, **options)
-    await broker.open(BrokerContext(pipeline="test", data_dir=tmp_path))
-    try:
-        yield broker
-    finally:
-        await broker.close()
-
-
-class Copying:
-    """A group that copies numbers from one topic to another, twenty to a unit, whatever happens to its lanes."""
-
-    def __init__(self, broker: Broker, count: int) -> None:
-        self.settled = -1
-        self.target = ""
-        self._broker = broker
-        self._count = count
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Fill the source and begin."""
-        source = await topic(self._broker)
-        self.target = await topic(self._broker)
-        await append(self._broker, source, 0, rows([b"%d" % number for number in range(self._count)]))
-        self._member = await self._broker.join(fresh("group"), [source])
-        self._task = asyncio.create_task(self._take())
-
-    async def _take(self) -> None:
-        async for lane in self._member.lanes():
-            try:
-                while True:
-                    for fetched in await lane.poll(max_records=20):
-                        unit = lane.begin()
-                        unit.append(self.target, 0, rows(fetched.values))
-                        unit.mark(fetched.topic, 0, fetched.next_offset)
-                        await unit.commit()
-                        if fetched.values:
-                            self.settled = int(fetched.values[-1] or 0)
-            except LaneLostError:
-                pass
-            finally:
-                await lane.release()
-
-    async def until(self, number: int, seconds: float) -> None:
-        """Wait until this number is copied."""
-        assert self._task is not None
-        async with asyncio.timeout(seconds):
-            while self.settled < number:
-                assert not self._task.done(), self._task
-                await asyncio.sleep(0.01)
-
-    async def end(self) -> list[bytes | None]:
-        """Stop, and return what was copied."""
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        await self._member.leave()
-        return [value for _, value, _, _ in await all_of(self._broker, self.target, 0, self._count)]
-
-
-@pytest.mark.timeout(180)
-async def test_work_goes_on_after_the_broker_was_killed(own_kafka: Any, tmp_path: Path) -> None:
-    """A broker killed in the middle of commits: work goes on by itself when it is back; each record comes out once."""
-    async with on(own_kafka, tmp_path) as broker:
-        other = await topic(broker)
-        copying = Copying(broker, 2_000)
-        await copying.start()
-        await copying.until(200, PATIENCE)
-        await asyncio.to_thread(own_kafka.kill)
-        with pytest.raises(StorageError):
-            await append(broker, other, 0, rows([b"nobody there"]))
-        await asyncio.to_thread(own_kafka.start)
-        await copying.until(1_999, 100)
-        assert await copying.end() == [b"%d" % number for number in range(2_000)]
-        await append(broker, other, 0, rows([b"there again"]))
-
-
-class Proxy:
-    """A line to a broker that can be cut, or go silent."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._open: set[asyncio.StreamWriter] = set()
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._server: asyncio.Server | None = None
-        self.port = 0
-
-    async def start(self, port: int) -> None:
-        """Listen."""
-        self.port = port
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-
-    async def stop(self) -> None:
-        """Refuse connections, and cut those there are."""
-        assert self._server is not None
-        self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-
-    def silence(self) -> None:
-        """Let nothing through, and tell nobody."""
-        self._flows.clear()
-
-    def resume(self) -> None:
-        """Let everything through again."""
-        self._flows.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
-            writer.transport.abort()
-            return
-        ends = {writer, other_writer}
-        self._open |= ends
-        try:
-            await asyncio.gather(self._copy(reader, other_writer), self._copy(other_reader, writer))
-        finally:
-            self._open -= ends
-            for end in ends:
-                end.transport.abort()
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                await self._flows.wait()
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("how", ["cut", "silence"])
-async def test_work_goes_on_after_the_network_was_away(tmp_path: Path, how: str) -> None:
-    """Connections that break, and ones that no longer answer, in the middle of commits; each record comes out once."""
-    tool = load_tool()
-    port, proxy_port = tool.free_port(), tool.free_port()
-    kafka = local_kafka(
-        tmp_path / "kafka", port=port, settings={"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy_port}"}
-    )
-    proxy = Proxy(port)
-    await asyncio.to_thread(kafka.start)
-    try:
-        await proxy.start(proxy_port)
-        kafka.address = f"127.0.0.1:{proxy_port}"
-        async with on(kafka, tmp_path) as broker:
-            copying = Copying(broker, 1_500)
-            await copying.start()
-            for turn in range(2 if how == "cut" else 1):
-                await copying.until(500 * (turn + 1), 60)
-                if how == "cut":
-                    await proxy.stop()
-                    await asyncio.sleep(3)
-                    await proxy.start(proxy_port)
-                else:
-                    proxy.silence()
-                    await asyncio.sleep(8)
-                    proxy.resume()
-            await copying.until(1_499, 60)
-            assert await copying.end() == [b"%d" % number for number in range(1_500)]
-    finally:
-        await proxy.stop()
-        await asyncio.to_thread(kafka.stop)

@@ -1,6 +1,9 @@
-"""Connections: SASL_SSL with SCRAM against a real broker, and one clear line for whatever is wrong."""
+"""Connections: logins, tokens and certificates against a real broker, and one clear line for whatever is wrong."""
 
+import json
 import subprocess
+import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,76 +18,104 @@ from streamweaver_brokers.kafka import Kafka
 from streamweaver_brokers.kafka.client import SETTINGS, check_settings
 
 PASSWORD = "alice's secret"
+KEY_PASSWORD = "the key's secret"
 
 
 @attrs.frozen
 class Secured:
-    """A broker with TLS and SCRAM, and the certificate that it is to be known by."""
+    """A broker with TLS, SCRAM, tokens and client certificates, and the certificate that it is to be known by."""
 
+    folder: Path
     address: str
-    ca_file: Path
+    """Where it wants a login over TLS."""
+    mutual_address: str
+    """Where it wants a certificate of ours."""
     plain_port: int
 
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that it is to be known by."""
+        return self.folder / "server.pem"
 
-def _keytool(*arguments: str) -> None:
-    subprocess.run(["keytool", *arguments, "-storepass", "changeit", "-noprompt"], check=True, capture_output=True)
+    def made(self, **options: Any) -> Kafka:
+        """Return a broker plugin that fits, but for what `options` change."""
+        right = {
+            "servers": [self.address],
+            "security": "SASL_SSL",
+            "username": "alice",
+            "password": PASSWORD,
+            "ca_file": self.ca_file,
+            "request_seconds": 2.0,
+        }
+        return Kafka(**{**right, **options})
+
+    def mutual(self, **options: Any) -> Kafka:
+        """Return a broker plugin that shows a certificate, but for what `options` change."""
+        right = {
+            "servers": [self.mutual_address],
+            "security": "SSL",
+            "certificate_file": self.folder / "client.pem",
+            "key_file": self.folder / "client.key",
+            "key_password": KEY_PASSWORD,
+        }
+        return self.made(username=None, password=None, **{**right, **options})
+
+    def token(self, seconds: float) -> Path:
+        """Write an OAuth token for that long; the broker takes those without a signature."""
+        parts = {"alg": "none"}, {"sub": "alice", "iat": time.time() - 3_600, "exp": time.time() + seconds}
+        encoded = [urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+        path = self.folder / f"token{seconds}"
+        path.write_text(".".join([*encoded, ""]) + "\n")
+        return path
+
+
+def _certificate(folder: Path, name: str, *more: str) -> None:
+    files = ("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem"))
+    kind = ("req", "-x509", "-newkey", "rsa:2048", "-days", "30", "-subj", f"/CN={name}")
+    subprocess.run(["openssl", *kind, *files, *more], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """Start a broker that wants SASL_SSL; its user exists from the first start on."""
+    """Start a broker that wants SASL_SSL or client certificates; its user exists from the first start on."""
     folder = tmp_path_factory.mktemp("secured")
-    port = load_tool().free_port()
-    store, ca_file = folder / "server.jks", folder / "ca.pem"
+    _certificate(folder, "server", "-nodes", "-addext", "subjectAltName=IP:127.0.0.1")
+    _certificate(folder, "client", "-passout", f"pass:{KEY_PASSWORD}")
+    _certificate(folder, "stranger", "-nodes")
+    store = folder / "store.pem"
+    store.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+    port, mutual_port = load_tool().free_port(), load_tool().free_port()
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    plain = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_bob="{PASSWORD}";'
+    oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
+    mechanisms = {"scram-sha-256": scram, "scram-sha-512": scram, "plain": plain, "oauthbearer": oauth}
     kafka = local_kafka(
         folder / "kafka",
         settings={
+            "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(store),
-            "ssl.keystore.password": "changeit",
-            "ssl.key.password": "changeit",
-            "sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
-            **{
-                f"listener.name.secure.{mechanism}.sasl.jaas.config": module
-                for mechanism, module in {
-                    "scram-sha-256": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-                    "scram-sha-512": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-                    "plain": f'org.apache.kafka.common.security.plain.PlainLoginModule required user_bob="{PASSWORD}";',
-                }.items()
-            },
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(folder / "client.pem"),
+            "sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL",
+            "listener.name.mutual.ssl.client.auth": "required",
+            **{f"listener.name.secure.{name}.sasl.jaas.config": module for name, module in mechanisms.items()},
         },
     )
     properties = kafka._properties
-    properties["listeners"] += f",SECURE://127.0.0.1:{port}"
-    properties["advertised.listeners"] += f",SECURE://127.0.0.1:{port}"
+    more = f",SECURE://127.0.0.1:{port},MUTUAL://127.0.0.1:{mutual_port}"
+    properties["listeners"] += more
+    properties["advertised.listeners"] += more
     properties["inter.broker.listener.name"] = "PLAINTEXT"
-    _keytool(
-        *("-genkeypair", "-keystore", str(store), "-alias", "server", "-keyalg", "RSA", "-validity", "30"),
-        *("-dname", "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1", "-storetype", "PKCS12"),
-    )
-    _keytool("-exportcert", "-keystore", str(store), "-alias", "server", "-rfc", "-file", str(ca_file))
     kafka.format_arguments = [
         *("--add-scram", f'SCRAM-SHA-256=[name="alice",password="{PASSWORD}"]'),
         *("--add-scram", f'SCRAM-SHA-512=[name="alice",password="{PASSWORD}"]'),
     ]
     try:
         kafka.start()
-        yield Secured(f"127.0.0.1:{port}", ca_file, kafka.port)
+        yield Secured(folder, f"127.0.0.1:{port}", f"127.0.0.1:{mutual_port}", kafka.port)
     finally:
         kafka.stop()
-
-
-def made(secured: Secured, **options: Any) -> Kafka:
-    """Return a broker plugin that fits, but for what `options` change."""
-    right = {
-        "servers": [secured.address],
-        "security": "SASL_SSL",
-        "username": "alice",
-        "password": PASSWORD,
-        "ca_file": secured.ca_file,
-        "request_seconds": 2.0,
-    }
-    return Kafka(**{**right, **options})
 
 
 async def refusal(broker: Kafka, tmp_path: Path) -> str:
@@ -97,20 +128,15 @@ async def refusal(broker: Kafka, tmp_path: Path) -> str:
     return text
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"mechanism": "SCRAM-SHA-512"},
-        {"mechanism": "SCRAM-SHA-256"},
-        {"mechanism": "PLAIN", "username": "bob"},
-    ],
-    ids=lambda options: options["mechanism"],
-)
-async def test_everything_goes_through_a_secured_connection(
-    secured: Secured, tmp_path: Path, options: dict[str, Any]
-) -> None:
-    """Topics, appends, groups, transactions and readers all log in."""
-    broker = made(secured, **options)
+@pytest.mark.parametrize("how", ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER", "certificate"])
+async def test_everything_goes_through_a_secured_connection(secured: Secured, tmp_path: Path, how: str) -> None:
+    """Topics, appends, groups, transactions and readers all log in, or show their certificate."""
+    if how == "certificate":
+        broker = secured.mutual()
+    elif how == "OAUTHBEARER":
+        broker = secured.made(mechanism=how, username=None, password=None, token_file=secured.token(600))
+    else:
+        broker = secured.made(mechanism=how, username="bob" if how == "PLAIN" else "alice")
     await broker.open(BrokerContext(pipeline="test", data_dir=tmp_path))
     try:
         name = await topic(broker)
@@ -126,34 +152,69 @@ async def test_everything_goes_through_a_secured_connection(
         await broker.close()
 
 
+async def test_an_expired_token_is_one_clear_line(secured: Secured, tmp_path: Path) -> None:
+    """The broker's refusal of a token names the file to look at; a missing one is named, too."""
+    options: dict[str, Any] = {"mechanism": "OAUTHBEARER", "username": None, "password": None}
+    text = await refusal(secured.made(**options, token_file=secured.token(-60)), tmp_path)
+    assert "token" in text
+    assert secured.address in text
+    assert "missing" in await refusal(secured.made(**options, token_file=tmp_path / "missing"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"certificate_file": None, "key_file": None, "key_password": None}, id="none"),
+        pytest.param(
+            {"certificate_file": "stranger.pem", "key_file": "stranger.key", "key_password": None}, id="other"
+        ),
+    ],
+)
+async def test_a_broker_that_does_not_know_us_is_one_clear_line(
+    secured: Secured, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """Without a certificate, or with a stranger's, it says that the broker wants one that it trusts."""
+    files = {name: secured.folder / value if value else None for name, value in options.items()}
+    text = await refusal(secured.mutual(**files), tmp_path)
+    assert "certificate_file" in text
+    assert secured.mutual_address in text
+
+
+async def test_a_wrong_key_password_is_one_clear_line(secured: Secured, tmp_path: Path) -> None:
+    """A key that cannot be opened is named, without the password."""
+    text = await refusal(secured.mutual(key_password="not it at all"), tmp_path)
+    assert "client.key" in text
+    assert "not it at all" not in text
+
+
 async def test_a_wrong_password_is_one_clear_line(secured: Secured, tmp_path: Path) -> None:
     """The broker's refusal is told as such, without the password."""
-    text = await refusal(made(secured, password="wrong"), tmp_path)
+    text = await refusal(secured.made(password="wrong"), tmp_path)
     assert "refuses username and password" in text
     assert secured.address in text
 
 
 async def test_an_untrusted_certificate_is_one_clear_line(secured: Secured, tmp_path: Path) -> None:
     """A server whose certificate we do not know is not talked to."""
-    text = await refusal(made(secured, ca_file=None), tmp_path)
+    text = await refusal(secured.made(ca_file=None), tmp_path)
     assert "certificate" in text
     assert "ca_file" in text
 
 
 async def test_a_certificate_file_that_is_none_is_named(secured: Secured, tmp_path: Path) -> None:
     """A missing file and one without certificates are told before anything is connected."""
-    assert "missing.pem" in await refusal(made(secured, ca_file=tmp_path / "missing.pem"), tmp_path)
+    assert "missing.pem" in await refusal(secured.made(ca_file=tmp_path / "missing.pem"), tmp_path)
     (tmp_path / "empty.pem").write_text("nothing")
-    assert "PEM" in await refusal(made(secured, ca_file=tmp_path / "empty.pem"), tmp_path)
-    assert "key_file" in await refusal(made(secured, certificate_file=tmp_path / "missing.pem"), tmp_path)
+    assert "PEM" in await refusal(secured.made(ca_file=tmp_path / "empty.pem"), tmp_path)
+    assert "key_file" in await refusal(secured.made(certificate_file=tmp_path / "missing.pem"), tmp_path)
 
 
 async def test_the_wrong_port_is_one_clear_line(secured: Secured, tmp_path: Path) -> None:
     """TLS against a port that does not speak it, and a port where nobody listens."""
-    text = await refusal(made(secured, servers=[f"127.0.0.1:{secured.plain_port}"]), tmp_path)
+    text = await refusal(secured.made(servers=[f"127.0.0.1:{secured.plain_port}"]), tmp_path)
     assert str(secured.plain_port) in text
     closed = load_tool().free_port()
-    text = await refusal(made(secured, servers=[f"127.0.0.1:{closed}"]), tmp_path)
+    text = await refusal(secured.made(servers=[f"127.0.0.1:{closed}"]), tmp_path)
     assert f"127.0.0.1:{closed}" in text
     assert "is it started" in text
 

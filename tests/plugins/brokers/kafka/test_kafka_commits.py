@@ -1,0 +1,258 @@
+"""What becomes of a commit in which something happens: a kill, a rebalance, a lost answer, a stall, another's hold."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import RequestTimedOutError
+
+from kafka_one_unit import INSTANCE, POINTS
+from streamweaver import Broker, Fetched, Lane, LaneLostError
+from streamweaver.testing.broker import PATIENCE, all_of, append, fresh, lane_of, rows, topic
+
+PROGRAM = Path(__file__).parents[3] / "kafka_one_unit.py"
+
+
+async def until_rows(lane: Lane) -> Fetched:
+    """Poll until there are records of a partition."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for fetched in await lane.poll(timeout=PATIENCE):
+                if fetched.values:
+                    return fetched
+
+
+async def step(lane: Lane, name: str, target: str, fetched: Fetched) -> None:
+    """Commit one unit: what was fetched goes to another topic, and its last value to the state."""
+    unit = lane.begin()
+    unit.append(target, 0, rows(fetched.values))
+    unit.put_state("store", fetched.partition, {b"key": fetched.values[-1]})
+    unit.mark(name, fetched.partition, fetched.next_offset)
+    await unit.commit()
+
+
+async def come_out(broker: Broker, target: str) -> list[bytes | None]:
+    """Return the values that a `read_committed` reader sees now and that stay."""
+    await append(broker, target, 0, rows([b"end"]))
+    reader = await broker.reader({(target, 0): 0})
+    found: list[bytes | None] = []
+    async with asyncio.timeout(PATIENCE):
+        while b"end" not in found:
+            for item in await reader.poll():
+                found += item.values
+    await reader.close()
+    return found[:-1]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "point"), [(delivery, point) for delivery, points in POINTS.items() for point in points]
+)
+async def test_a_kill_in_a_commit_lands_on_the_documented_side(
+    launch: Any, kafka_address: str, delivery: str, point: str
+) -> None:
+    """Killed at a named point: before EndTxn all of the unit is undone, after it none; who comes next sees which."""
+    broker = await launch({"delivery": delivery}, instance=INSTANCE)
+    name, target, group = await topic(broker), await topic(broker), fresh("group")
+    await append(broker, name, 0, rows([b"1"]))
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(PROGRAM), kafka_address, delivery, group, name, target, point)
+    )
+    assert await asyncio.wait_for(child.wait(), PATIENCE) == -signal.SIGKILL
+    expected = POINTS[delivery][point]
+    async with lane_of(broker, group, name) as lane:
+        assert lane.committed(name, 0) == (1 if expected.marked else None)
+        assert lane.get_state("store", 0, b"key") == (b"1" if expected.stored else None)
+        if not expected.marked:
+            await step(lane, name, target, await until_rows(lane))
+    times = expected.stored + (not expected.marked)
+    assert await come_out(broker, target) == [b"1"] * times
+    assert times == 1 or delivery == "at_least_once"
+
+
+async def test_a_rebalance_in_a_transaction_undoes_it(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that hangs holds a rebalance up for bounded time only; then its lane's new owner undoes it."""
+    monkeypatch.setattr("streamweaver_brokers.kafka.group.REVOKE_SECONDS", 0.3)
+    broker, other = await launch(request_seconds=1.0), await launch()
+    name, target, group = await topic(broker, 2), await topic(broker), fresh("group")
+    await append(broker, name, 1, rows([b"1"]))
+    member = await broker.join(group, [name])
+    lanes = member.lanes()
+    both = [await asyncio.wait_for(anext(lanes), PATIENCE) for _ in range(2)]
+    (lane,) = (lane for lane in both if list(lane.partitions) == [(name, 1)])
+    hung, go_on = hold(lane, "commit_transaction")
+    commit = asyncio.create_task(step(lane, name, target, await until_rows(lane)))
+    await hung.wait()
+    second = await other.join(group, [name])
+    # The one who stays keeps lane 0; the one who comes gets lane 1, in the middle of whose transaction we are.
+    moved = await asyncio.wait_for(anext(second.lanes()), PATIENCE)
+    assert list(moved.partitions) == [(name, 1)]
+    assert moved.committed(name, 1) is None
+    go_on.set()
+    with pytest.raises(LaneLostError):
+        await asyncio.wait_for(commit, PATIENCE)
+    await step(moved, name, target, await until_rows(moved))
+    for each in (*both, moved):
+        await each.release()
+    await member.leave()
+    await second.leave()
+    assert await come_out(broker, target) == [b"1"]
+
+
+def hold(lane: Any, function: str) -> tuple[asyncio.Event, asyncio.Event]:
+    """Have a lane's producer hang before a call: returns what says that it does, and what lets it go on."""
+    hung, go_on = asyncio.Event(), asyncio.Event()
+    inner = getattr(lane.sender._producer, function)
+
+    async def held(*arguments: Any, **named: Any) -> Any:
+        hung.set()
+        await go_on.wait()
+        return await inner(*arguments, **named)
+
+    setattr(lane.sender._producer, function, held)
+    return hung, go_on
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+async def test_a_commit_without_answer_is_looked_up(launch: Any, lost: str) -> None:
+    """When EndTxn is not answered, the lane ends, and the next one knows whether it took place."""
+    broker = await launch(request_seconds=0.4)
+    name, target, group = await topic(broker), await topic(broker), fresh("group")
+    await append(broker, name, 0, rows([b"1"]))
+    member = await broker.join(group, [name])
+    lanes = member.lanes()
+    lane: Any = await asyncio.wait_for(anext(lanes), PATIENCE)
+    client = lane.sender._producer.client
+    inner = client.send
+
+    async def send(node: Any, request: Any, **named: Any) -> Any:
+        if not type(request).__name__.startswith("EndTxn"):
+            return await inner(node, request, **named)
+        if lost == "answer":
+            await inner(node, request, **named)
+        raise RequestTimedOutError
+
+    client.send = send
+    with pytest.raises(LaneLostError):
+        await step(lane, name, target, await until_rows(lane))
+    await lane.release()
+    again = await asyncio.wait_for(anext(lanes), PATIENCE)
+    took_place = again.committed(name, 0) == 1
+    assert took_place == (lost == "answer")
+    assert again.get_state("store", 0, b"key") == (b"1" if took_place else None)
+    if not took_place:
+        await step(again, name, target, await until_rows(again))
+    await again.release()
+    await member.leave()
+    assert await come_out(broker, target) == [b"1"]
+
+
+async def test_a_transaction_that_took_too_long_is_told_and_redone(launch: Any) -> None:
+    """A commit that stalls for longer than transaction_seconds is undone by the broker; the reason names the option."""
+    said: list[str] = []
+    broker = await launch({"log": lambda level, event, **fields: said.append(str(fields.get("reason")))})
+    broker._session.transaction_seconds = 1.0
+    name, target, group = await topic(broker), await topic(broker), fresh("group")
+    await append(broker, name, 0, rows([b"1"]))
+    member = await broker.join(group, [name])
+    lanes = member.lanes()
+    lane = await asyncio.wait_for(anext(lanes), PATIENCE)
+    hung, go_on = hold(lane, "commit_transaction")
+    commit = asyncio.create_task(step(lane, name, target, await until_rows(lane)))
+    await hung.wait()
+    async with asyncio.timeout(PATIENCE):
+        # The first open transaction bounds what may be read, until the broker undoes it.
+        while (await broker.ranges(target))[0].end == 0:
+            await asyncio.sleep(0.1)
+    go_on.set()
+    with pytest.raises(LaneLostError, match="transaction_seconds"):
+        await commit
+    assert any("transaction_seconds" in reason for reason in said)
+    await lane.release()
+    again = await asyncio.wait_for(anext(lanes), PATIENCE)
+    await step(again, name, target, await until_rows(again))
+    await again.release()
+    await member.leave()
+    assert await come_out(broker, target) == [b"1"]
+
+
+async def test_an_open_transaction_of_others_is_waited_for_and_told(
+    launch: Any, kafka_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is aborted is never seen; what an open transaction holds up is told, and comes when it has ended."""
+    monkeypatch.setattr("streamweaver_brokers.kafka.watch.WATCH_SECONDS", 0.3)
+    told = asyncio.Event()
+    events: list[tuple[str, dict[str, Any]]] = []
+
+    def log(_level: str, event: str, **fields: Any) -> None:
+        events.append((event, fields))
+        if "open transaction" in event:
+            told.set()
+
+    broker = await launch({"log": log})
+    name, group = await topic(broker), fresh("group")
+    foreign = AIOKafkaProducer(bootstrap_servers=kafka_address, transactional_id=fresh("foreign"))
+    await foreign.start()
+    async with lane_of(broker, group, name) as lane:
+        await foreign.begin_transaction()
+        await foreign.send_and_wait(name, b"aborted")
+        await foreign.abort_transaction()
+        await foreign.begin_transaction()
+        await foreign.send_and_wait(name, b"open")
+        await append(broker, name, 0, rows([b"behind it"]))
+        async with asyncio.timeout(PATIENCE):
+            while not told.is_set():
+                assert not [value for item in await lane.poll(timeout=0.1) for value in item.values]
+        (fields,) = [fields for event, fields in events if "open transaction" in event]
+        assert name in fields["part"]
+        await foreign.commit_transaction()
+        found: list[bytes | None] = []
+        async with asyncio.timeout(PATIENCE):
+            while len(found) < 2:
+                for item in await lane.poll(timeout=PATIENCE):
+                    found += item.values
+        assert found == [b"open", b"behind it"]
+    await foreign.stop()
+    assert [value for _, value, _, _ in await all_of(broker, name, 0, 2)] == [b"open", b"behind it"]
+
+
+# The client forgets a connection that is just being made when it is closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("callback", ["revoked", "assigned"])
+async def test_an_error_in_a_rebalance_is_not_swallowed(
+    launch: Any, monkeypatch: pytest.MonkeyPatch, callback: str
+) -> None:
+    """The client logs what its listeners raise and goes on without partitions; we begin anew, and say why."""
+    from streamweaver_brokers.kafka.group import Membership
+
+    events: list[tuple[str, dict[str, Any]]] = []
+    broker = await launch({"log": lambda level, event, **fields: events.append((event, fields))})
+    name, group = await topic(broker), fresh("group")
+    await append(broker, name, 0, rows([b"1"]))
+    failures = iter([True])
+    inner = getattr(Membership, callback)
+
+    def failing(self: Membership, *arguments: Any) -> Any:
+        if next(failures, False):
+            raise ValueError("a defect of ours")
+        return inner(self, *arguments)
+
+    monkeypatch.setattr(Membership, callback, failing)
+    member = await broker.join(group, [name])
+    found: list[bytes | None] = []
+    async with asyncio.timeout(PATIENCE):
+        async for lane in member.lanes():
+            with contextlib.suppress(LaneLostError):
+                found = list((await until_rows(lane)).values)
+            await lane.release()
+            if found:
+                break
+    await member.leave()
+    assert found == [b"1"]
+    assert next(failures, None) is None
+    (fields,) = [fields for event, fields in events if event == "kafka consumer is replaced"]
+    assert "a defect of ours" in fields["reason"]
