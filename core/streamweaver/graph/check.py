@@ -106,7 +106,7 @@ class _Graph:
             f"{prefix}settled_letters",
             f"{prefix}metrics",
             f"{prefix}alerts",
-            *(f"{prefix}{name}.replay" for name in seen),
+            *(f"{prefix}{name}.{what}" for name in seen for what in ("replay", "state")),
         }
         for topic, stage, key in self._mentions():
             if topic in own:
