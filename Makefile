@@ -8,15 +8,17 @@ ARGS     ?=
 WORKERS  ?= 3
 COVERAGE ?= 90
 
-TYPED     := core plugins dashboard examples tests/typing tools/reference
+TYPED     := core plugins dashboard examples tests/typing tools/reference tools/load tools/release
 # A file stays on one worker, so that what its tests share is started once. Not the files with most tests first:
 # those with few are the long ones.
 PARALLEL   = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK      = -m "not soak and not bench"
 
+LOCK       = --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: compose-test help setup demo logs kafka page schema test coverage check format-check lint types imports reference docs docs-check soak bench clean
+.PHONY: compose-test load release-check image image-lock help setup demo logs kafka page schema test coverage check format-check lint types imports reference docs docs-check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +90,20 @@ soak: setup ## long runs
 
 bench: setup ## speed against reference loops, measured in the same run
 	@$(BIN)/pytest -m bench --benchmark-enable $(ARGS) benchmarks
+
+load: setup ## 1,000 to 10,000 records/s through Kafka to WebSocket clients, with a report (ARGS="--rates 2000 --seconds 30")
+	@$(BIN)/python -m tools.load $(ARGS)
+
+release-check: setup ## build sdist and wheel as a release would, and try them on each Python (ARGS="--released" at a release)
+	@$(BIN)/python -m tools.release.check $(ARGS)
+
+image: page ## the container image (ARGS="--build-arg EXTRAS=...")
+	@docker build -t streamweaver:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) $(ARGS) .
+
+image-lock: setup ## renew the pinned versions and hashes of what the image installs
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --output-file compose/image/requirements.txt
+	@printf 'hatchling>=1.27\nnodejs-wheel-binaries>=22.12\n' | $(BIN)/uv pip compile - $(LOCK) --output-file compose/image/build-requirements.txt
 
 compose-test: page ## the compose files for real: Docker, Kafka, kills, scaling, Prometheus, Chromium (as root; ARGS="-k secure" runs some)
 	@STREAMWEAVER_COMPOSE=1 $(BIN)/pytest tests/compose -s $(ARGS)
