@@ -10,6 +10,17 @@ for restarts to hear of it); `Retriable` and all other errors go by the stage's 
 a new `open` may follow (a restart); an instance is never used by two stages or in two threads at a time. All plain
 methods of a transform or sink declared `blocking` are called in one thread of its stage, `open` and `close` among
 them; a blocking producer's `open` and `close` run in that thread, its generator in one of its own.
+
+Three more methods are optional on every plugin of a stage. They serve `pipeline check`, and are called on an instance
+that is not open:
+
+- `claims()` returns texts that name what it wants for itself alone (`port 8765`, `file /srv/out.csv`). Two equal ones
+  in a pipeline are a mistake. It is quick and looks at the options only.
+- `warnings()` returns texts on what is missing now and may still come, such as the input file. It is quick, and may
+  look at the disk.
+- `probe()` is called with `--connect`. It reaches what the plugin will need (a port, a server, a writable folder)
+  without taking, making or changing anything, and raises what `open` would. `async`, or plain and then called in a
+  thread; it gets ten seconds.
 """
 
 from collections.abc import (
@@ -197,7 +208,8 @@ class Sink(Protocol):
 
     `write` is called with each batch, in order, never twice at a time, and returns when the batch is as durable as
     the sink can make it; only then is the offset committed. Plain (and quick), plain and declared `blocking=True`
-    (runs in a thread), or `async`.
+    (runs in a thread), or `async`. A batch holds what waits, so that nothing waits longer than it must; the stage's
+    `batch` has the engine gather more first, for stores that like few large writes.
 
     Raising `BadRecord(index, why)` blames one record; `Retriable` asks for the same batch again; anything else makes
     the engine split the batch until the bad record stands alone. In each case nothing of that batch may have been

@@ -1,12 +1,15 @@
 """What a stage counts and times, and the arithmetic on it. No I/O, no clock."""
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 import attrs
 
 from streamweaver.errors import BalanceError
+
+PERIODS = 10
+"""A period is a second, that between two snapshots of a running pipeline: so percentiles are those of ten seconds."""
 
 # Bucket bounds of all histograms in ms: a quarter of a power of two each (19 % wide), 0.06 ms to 2.4 hours.
 BOUNDS: tuple[float, ...] = tuple(2.0 ** (n / 4) for n in range(-16, 93))
@@ -28,6 +31,13 @@ class Histogram:
 
     def add_ages(self, now: int, timestamps: list[int]) -> None:
         """Count the age at `now` of each timestamp (all ms); a clock that runs ahead gives 0."""
+        if not timestamps:
+            return
+        oldest, newest = min(timestamps), max(timestamps)
+        if bisect_left(BOUNDS, now - oldest) == bisect_left(BOUNDS, now - newest):
+            # One bucket for all, as always when there is a backlog.
+            self.add(max(0.0, float(now - oldest)), len(timestamps))
+            return
         # Most records of a batch share a few milliseconds, and Counter counts them at C speed.
         for timestamp, times in Counter(timestamps).items():
             self.add(max(0.0, float(now - timestamp)), times)
@@ -50,6 +60,44 @@ class Histogram:
             "p99": round(self.percentile(0.99), 3),
             "max": round(self.largest, 3),
         }
+
+
+@attrs.define
+class Recent:
+    """Durations of the last `PERIODS` periods, the current one included; whoever publishes figures ends each period.
+
+    So percentiles tell how things are, not how they have been since the start, and adding costs what it costs anyway.
+    """
+
+    current: Histogram = attrs.field(factory=Histogram)
+    past: deque[Histogram] = attrs.field(factory=lambda: deque(maxlen=PERIODS - 1))
+
+    def add(self, value: float, times: int = 1) -> None:
+        """Count a duration."""
+        self.current.add(value, times)
+
+    def add_ages(self, now: int, timestamps: list[int]) -> None:
+        """Count the age at `now` of each timestamp (all ms)."""
+        self.current.add_ages(now, timestamps)
+
+    def end_period(self) -> None:
+        """Begin the next period, and forget the oldest."""
+        self.past.append(self.current)
+        self.current = Histogram()
+
+    def together(self) -> Histogram:
+        """Return all periods as one."""
+        parts = [part for part in (*self.past, self.current) if part.total]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Histogram()
+        counts = [sum(column) for column in zip(*(part.counts for part in parts), strict=True)]
+        return Histogram(counts, sum(part.total for part in parts), max(part.largest for part in parts))
+
+    def summary(self) -> dict[str, float]:
+        """Return the percentiles that people look at, in ms."""
+        return self.together().summary()
 
 
 @attrs.define
@@ -92,10 +140,10 @@ class StageMetrics:
     retries: int = 0
     restarts: int = 0
     units: int = 0
-    processing: Histogram = attrs.field(factory=Histogram)
+    processing: Recent = attrs.field(factory=Recent)
     """From reading a batch until its unit of work is durable."""
-    latency: Histogram = attrs.field(factory=Histogram)
-    """From a record's timestamp until its result is durable (for a sink: written)."""
+    latency: Recent = attrs.field(factory=Recent)
+    """From a record's timestamp until its result is durable (for a sink: written): its age, where old data is read."""
     waits_for: str | None = None
     """What a plugin says that it waits for."""
     counters: dict[str, int] = attrs.field(factory=dict)
@@ -141,6 +189,11 @@ class StageMetrics:
             "retries": self.retries,
             "restarts": self.restarts,
         }
+
+    def end_period(self) -> None:
+        """Let the times that are shown move on by a period."""
+        self.processing.end_period()
+        self.latency.end_period()
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything as plain data."""

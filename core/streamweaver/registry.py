@@ -23,7 +23,7 @@ ONLY = "STREAMWEAVER_PLUGINS"
 
 RESERVED = frozenset(
     {"use", "to", "from", "key", "rate", "count", "timeout", "retry", "on_error", "steps", "delivery", "restart"}
-    | {"concurrency"}
+    | {"concurrency", "batch"}
 )
 """Words of the pipeline file that stand beside a plugin's options, so no option may have one as its name."""
 

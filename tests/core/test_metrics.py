@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver.errors import BalanceError
-from streamweaver.metrics import BOUNDS, Histogram, StageMetrics, Tally
+from streamweaver.metrics import BOUNDS, PERIODS, Histogram, Recent, StageMetrics, Tally
 
 DURATIONS = st.lists(st.floats(0.07, 8_000_000), min_size=1, max_size=200)
 
@@ -54,6 +54,28 @@ def test_summary_is_in_order() -> None:
     summary = histogram.summary()
     assert summary["p50"] == pytest.approx(statistics.median(range(1, 1001)), rel=0.2)
     assert summary["p50"] < summary["p90"] <= summary["p99"] <= summary["max"] == 1000
+
+
+@given(st.lists(st.lists(st.floats(0.07, 1_000), max_size=5), max_size=3 * PERIODS))
+def test_only_recent_periods_count(periods: list[list[float]]) -> None:
+    """What came in the last periods is told as if nothing had been before."""
+    recent, wanted = Recent(), Histogram()
+    for number, values in enumerate(periods):
+        for value in values:
+            recent.add(value)
+            if number > len(periods) - PERIODS:
+                wanted.add(value)
+        recent.end_period()
+    assert recent.summary() == wanted.summary()
+    assert recent.together().total == wanted.total
+
+
+def test_the_period_that_has_not_ended_counts() -> None:
+    """A first snapshot shows what there is."""
+    recent = Recent()
+    recent.add_ages(1_000, [990, 995])
+    assert recent.together().total == 2
+    assert recent.summary()["max"] == 10
 
 
 @given(st.lists(st.sampled_from(["out", "filtered", "dead_lettered", "skipped"])), st.integers(0, 5))

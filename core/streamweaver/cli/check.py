@@ -1,8 +1,11 @@
 """`pipeline check`: everything that is wrong with a file, or what it describes."""
 
 import asyncio
+import contextlib
+import inspect
 import os
-from collections.abc import Awaitable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from streamweaver.cli.load import Loaded, data_folder, load, tool
 from streamweaver.cli.output import print_json, print_table
 from streamweaver.describe import pipeline
 from streamweaver.errors import BrokerError, ConfigError, Finding, StreamWeaverError
-from streamweaver.graph.plan import Plan
+from streamweaver.graph.plan import Plan, StagePlan
 
 CONNECT_SECONDS = 10.0
 """How long one connection may take."""
@@ -39,6 +42,7 @@ def check_pipeline(file: Path, overrides: tuple[str, ...], data: Path | None, *,
         print_json({"ok": False, "findings": _plain(error.findings)})
         return INVALID
     plan = loaded.plan
+    loaded = attrs.evolve(loaded, warnings=sorted([*loaded.warnings, *plugin_warnings(plan)]))
     connections = connect_all(plan, data_folder(plan, data)) if connect else []
     ok = all(connection.ok for connection in connections)
     if as_json:
@@ -50,6 +54,25 @@ def check_pipeline(file: Path, overrides: tuple[str, ...], data: Path | None, *,
             state = "connected" if connection.ok else "not connected"
             click.echo(f"{connection.part}: {state}: {connection.text}", err=not connection.ok)
     return 0 if ok else FAILED
+
+
+def plugin_warnings(plan: Plan) -> list[Finding]:
+    """Return what the plugins say that may still come, such as an input file, at the places of their stages."""
+    found = []
+    for stage, part, plugin in _plugins(plan):
+        for text in plugin.warnings() if hasattr(plugin, "warnings") else ():
+            at = stage.place
+            found.append(Finding(at.file, at.line, at.column, plan.redact(f"{part}: {text}"), warning=True))
+    return found
+
+
+def _plugins(plan: Plan) -> Iterator[tuple[StagePlan, str, Any]]:
+    """Go through all plugins of the stages, each made anew, with its stage and its name for people."""
+    for stage in plan.stages.values():
+        steps = [(f"stage {stage.name}, step {step.name}", step.use) for step in stage.steps]
+        for part, use in [(f"stage {stage.name}", stage.use), *steps]:
+            if use is not None:
+                yield stage, part, use.build()
 
 
 def _plain(findings: list[Finding]) -> list[dict[str, Any]]:
@@ -116,8 +139,7 @@ def retention(topic: dict[str, Any]) -> str:
 def connect_all(plan: Plan, data: Path) -> list[Connection]:
     """Open the broker as a tool does, and let each plugin that can `probe` do so; nothing is created or moved.
 
-    A plugin's optional `probe()` (plain or `async`) reaches what the plugin will need, and raises if it cannot. Its
-    `open` is not called: that may take over a file or a port from the pipeline that runs.
+    A plugin's `open` is not called: that may take over a file or a port from the pipeline that runs.
     """
     # A broker that shares no work keeps everything in the data folder.
     new = not plan.broker.build().shares_work and not data.exists()
@@ -155,25 +177,41 @@ def _new_folder(plan: Plan, data: Path) -> Connection:
 
 
 async def _probe_all(plan: Plan) -> list[Connection]:
-    connections = []
-    for stage in plan.stages.values():
-        steps = [(f"stage {stage.name}, step {step.name}", step.use) for step in stage.steps]
-        for part, use in [(f"stage {stage.name}", stage.use), *steps]:
-            plugin = None if use is None else use.build()
-            if hasattr(plugin, "probe"):
-                connections.append(await _probe(part, plugin, plan))
-    return connections
+    probing = (_probe(part, plugin, plan) for _, part, plugin in _plugins(plan) if hasattr(plugin, "probe"))
+    return list(await asyncio.gather(*probing))
 
 
 async def _probe(part: str, plugin: Any, plan: Plan) -> Connection:
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            result = plugin.probe()
-            if isinstance(result, Awaitable):
-                await result
+            # Plain ones may block; one that never ends must not keep us from the others, nor from ending.
+            result = plugin.probe() if inspect.iscoroutinefunction(plugin.probe) else _in_thread(plugin.probe)
+            await result
     except Exception as error:
         return _failed(part, plan, error)
     return Connection(part, True, "reached")
+
+
+def _in_thread(function: Callable[[], Any]) -> "asyncio.Future[Any]":
+    """Call a function in a thread that does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if not future.done():
+            future.set_result(result) if error is None else future.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=run, name="streamweaver-probe", daemon=True).start()
+    return future
 
 
 def _failed(part: str, plan: Plan, error: Exception) -> Connection:

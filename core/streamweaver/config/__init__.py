@@ -58,11 +58,12 @@ def read(
     """Load a file, apply overrides and resolve references; ConfigError with every finding.
 
     `environ` is the process's environment unless given. Relative paths of `${file:...}` start at the file's folder.
-    With `findings`, only a file that cannot be parsed raises; failing overrides and references are noted there, and
-    the tree goes on to `structure`, which does not judge what could not be resolved: so one pass tells everything.
+    With `findings`, only a file that is no YAML raises; what is not allowed in it, and failing overrides and
+    references, are noted there, and the tree goes on to `structure`, which does not judge what could not be resolved:
+    so one pass tells everything.
     """
     collector = Findings() if findings is None else findings
-    tree = apply(load(path), *overrides, findings=collector)
+    tree = apply(load(path, findings), *overrides, findings=collector)
     tree = resolve(tree, os.environ if environ is None else environ, path.parent, collector)
     if findings is None:
         collector.raise_errors()

@@ -110,6 +110,10 @@ def _scalar(given: Given, type_: Any) -> Any:
         if type_ is float and type(value) is int:
             return float(value)
         if type_ is Path and type(value) is str:
+            if not value.strip():
+                # It would be taken for the folder that the command is started in.
+                given.findings.add(given.node, "got an empty path, expected a file or folder")
+                raise RefusedError
             return Path(value)
         if type(value) is type_:
             return value

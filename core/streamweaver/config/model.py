@@ -102,10 +102,25 @@ class FlowConfig(StageConfig):
 
 
 @attrs.frozen
+class BatchConfig:
+    """How large the batches are that a sink is given."""
+
+    records: int = option(help="records of a partition that make a batch", ge=1, le=1_000_000, example=5_000)
+    wait: Seconds = option(
+        default=Seconds(1.0), help="longest wait of a record for its batch to fill up", gt=0, example="5s"
+    )
+
+
+@attrs.frozen
 class SinkConfig(StageConfig):
     """A stage that takes records out; the sink's options stand beside it."""
 
     use: str = option(help="name of the sink", example="websocket")
+    batch: BatchConfig | None = option(
+        default=None,
+        help="wait for batches of a size, for stores that like few large writes; at once when not set",
+        example={"records": 5_000, "wait": "5s"},
+    )
 
 
 @attrs.frozen

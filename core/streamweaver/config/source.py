@@ -29,8 +29,8 @@ _TAGGED_TYPES: dict[str, tuple[type, ...]] = {
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def load(path: Path) -> Node:
-    """Read a file. ConfigError with everything that is wrong with it, as far as it could be read."""
+def load(path: Path, findings: Findings | None = None) -> Node:
+    """Read a file; see `parse`."""
     name = str(path)
     try:
         with path.open("rb") as file:
@@ -42,11 +42,15 @@ def load(path: Path) -> Node:
     except UnicodeDecodeError as error:
         # Without the cause, since that holds the whole file.
         raise _failed(Mark(name), f"is no UTF-8: byte {error.start} cannot be decoded") from None
-    return parse(text, name)
+    return parse(text, name, findings=findings)
 
 
-def parse(text: str, name: str, *, located: bool = True) -> Node:
-    """Parse YAML text; `name` stands for the file in findings. Without `located` no place but the name is given."""
+def parse(text: str, name: str, *, located: bool = True, findings: Findings | None = None) -> Node:
+    """Parse YAML text; `name` stands for the file in findings. Without `located` no place but the name is given.
+
+    ConfigError with everything that is wrong. With `findings`, what is YAML but not allowed here (a key that is no
+    text, a tag) is only noted there: what can be read goes on, and the rest is `unresolved`.
+    """
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise _failed(Mark(name), f"is larger than {MAX_BYTES >> 10} KiB")
     composer = _Composer(text, name, located)
@@ -55,7 +59,10 @@ def parse(text: str, name: str, *, located: bool = True) -> Node:
         line, column = text.count("\n", 0, bad.start()), bad.start() - text.rfind("\n", 0, bad.start()) - 1
         raise _failed(composer.place(line, column), f"character U+{ord(bad[0]):04X} is not allowed in YAML")
     root = composer.document()
-    composer.findings.raise_errors()
+    if root is None or findings is None:
+        composer.findings.raise_errors()
+    else:
+        findings.items += composer.findings.items
     if root is None or (root.kind == "scalar" and root.value is None):
         raise _failed(Mark(name), "is empty")
     return Placing(composer.findings).place(root)
@@ -144,7 +151,7 @@ class _Composer:
             return found
         why = "stands inside the value that it names" if event.anchor in self.anchors else "names no earlier anchor"
         self.findings.add(mark, f"alias *{event.anchor} {why}")
-        return Node("scalar", None, mark)
+        return Node("scalar", None, mark, unresolved=True)
 
     def _scalar(self, event: Any, mark: Mark) -> Node:
         text, tag, plain = event.value, event.tag, event.tag is None and event.implicit[0]
@@ -153,8 +160,9 @@ class _Composer:
             value = typed(text)
             if type(value) not in _TAGGED_TYPES[tag.removeprefix(_TAG)]:
                 self.findings.add(mark, f"tag !!{tag.removeprefix(_TAG)} does not fit the value")
-        else:
-            self._tag(event, mark, "str")
+                return Node("scalar", None, mark, unresolved=True)
+        elif not self._tag(event, mark, "str"):
+            return Node("scalar", None, mark, unresolved=True)
         return Node("scalar", value, mark, plain=plain)
 
     def _sequence(self, event: Any, mark: Mark, depth: int) -> Node:
@@ -168,16 +176,19 @@ class _Composer:
         self._tag(event, mark, "map")
         values: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
+        whole = True
         while not isinstance(inner := next(self.events), yaml.MappingEndEvent):
             key, at = self._key(inner, depth), self._mark(inner)
             value = self.node(next(self.events), depth + 1)
             if key is None:
+                # What is to be merged is not known, so nothing can be said to be missing.
+                whole = whole and not (isinstance(inner, yaml.ScalarEvent) and inner.value == "<<")
                 continue
             if key in values:
                 self.findings.add(at, f"key {key!r} is given twice; first on line {keys[key].line}")
                 continue
             values[key], keys[key] = value, at
-        return Node("mapping", values, mark, keys=keys)
+        return Node("mapping", values, mark, keys=keys, unresolved=not whole)
 
     def _key(self, event: Any, depth: int) -> str | None:
         """Return the text of a key; None (and a finding) for one that is not allowed."""
@@ -197,11 +208,13 @@ class _Composer:
             return None
         return node.value
 
-    def _tag(self, event: Any, mark: Mark, allowed: str) -> None:
-        """Refuse explicit tags, other than YAML's own for this kind of value."""
-        if event.tag not in (None, "!", _TAG + allowed):
-            shown = event.tag.replace(_TAG, "!!")
-            self.findings.add(mark, f"tag {shown} is not allowed; values are plain YAML")
+    def _tag(self, event: Any, mark: Mark, allowed: str) -> bool:
+        """Refuse explicit tags, other than YAML's own for this kind of value; returns whether it is allowed."""
+        if event.tag in (None, "!", _TAG + allowed):
+            return True
+        shown = event.tag.replace(_TAG, "!!")
+        self.findings.add(mark, f"tag {shown} is not allowed; values are plain YAML")
+        return False
 
     def _mark(self, event: Any) -> Mark:
         return self.place(event.start_mark.line, event.start_mark.column)

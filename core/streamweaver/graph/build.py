@@ -25,7 +25,7 @@ from streamweaver.contracts import Codec, RecordTransform
 from streamweaver.errors import Finding, PluginError
 from streamweaver.graph.check import check
 from streamweaver.graph.draft import DashboardDraft, Draft, StageDraft, TopicDraft
-from streamweaver.graph.plan import Plan, PluginUse, StepPlan
+from streamweaver.graph.plan import BatchPlan, Plan, PluginUse, StepPlan
 from streamweaver.panel import PanelConfig
 from streamweaver.plugin import Kind, option_fields
 from streamweaver.registry import Registry
@@ -228,6 +228,7 @@ class _Reader:
             use=use,
             inputs=tuple(inputs),
             input_nodes=tuple(inputs.values()),
+            batch=None if config.batch is None else BatchPlan(config.batch.records, config.batch.wait),
             steps=steps,
         )
 

@@ -6,6 +6,7 @@ from streamweaver.config import Findings, Node, suggest
 from streamweaver.config.dashboard import DashboardPlan, Rule, default_panels, make_rule
 from streamweaver.config.model import DELIVERIES, TopicConfig
 from streamweaver.contracts import Delivery, TopicSpec
+from streamweaver.graph.claims import check_claims
 from streamweaver.graph.draft import Draft, StageDraft
 from streamweaver.graph.plan import Plan, RestartPlan, RetryPlan, StagePlan, StepPlan, TopicPlan
 from streamweaver.panel import Panel, make_panel
@@ -27,6 +28,7 @@ def check(draft: Draft, findings: Findings) -> Plan | None:
     graph.check_loops()
     partitions = graph.partitions()
     graph.check_grouping(partitions)
+    check_claims(draft.stages, findings)
     dashboard = graph.dashboard()
     stages = [plan for stage in graph.ordered() if (plan := graph.plan(stage)) is not None]
     if findings.failed or draft.pipeline is None or draft.broker is None or draft.default_codec is None:
@@ -325,12 +327,13 @@ class _Graph:
             key=stage.key,
             rate=stage.rate,
             count=stage.count,
+            batch=stage.batch,
             timeout_seconds=stage.config.timeout,
             retry=RetryPlan(retry.attempts, Backoff(retry.initial, retry.longest)),
             restart=RestartPlan(restart.attempts, restart.reset, Backoff(restart.initial, restart.longest)),
             on_error=stage.config.on_error,
             delivery=weaker(best, asked),
-            place=str(stage.place("use").mark),
+            place=stage.place("use").mark,
         )
 
     def _best(self, stage: StageDraft) -> Delivery:

@@ -8,7 +8,7 @@ from streamweaver.config import Node
 from streamweaver.config.dashboard import DashboardConfig, RuleConfig
 from streamweaver.config.model import PipelineConfig, StageConfig, TopicConfig
 from streamweaver.contracts import Codec
-from streamweaver.graph.plan import PluginUse, StageKind, StepPlan
+from streamweaver.graph.plan import BatchPlan, PluginUse, StageKind, StepPlan
 from streamweaver.panel import PanelConfig
 
 Section = Literal["producers", "flows", "sinks"]
@@ -38,6 +38,7 @@ class StageDraft:
     key: str | None = None
     rate: float | None = None
     count: int | None = None
+    batch: BatchPlan | None = None
     steps: tuple[tuple[StepPlan, Node], ...] = ()
 
     def place(self, key: str) -> Node:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import attrs
 
-from streamweaver.config import Redactor
+from streamweaver.config import Mark, Redactor
 from streamweaver.config.dashboard import DashboardPlan
 from streamweaver.contracts import Codec, Delivery, TopicSpec
 from streamweaver.plugin import Plugin
@@ -13,6 +13,8 @@ from streamweaver.retry import Backoff
 
 StageKind = Literal["producer", "flow", "sink"]
 OnError = Literal["dead_letter", "skip", "stop"]
+
+_NOWHERE = Mark("")
 
 
 @attrs.frozen
@@ -63,6 +65,14 @@ class RetryPlan:
 
 
 @attrs.frozen
+class BatchPlan:
+    """How large the batches are that a sink is given."""
+
+    records: int
+    wait_seconds: float
+
+
+@attrs.frozen
 class RestartPlan:
     """How a failed stage is started again."""
 
@@ -85,14 +95,16 @@ class StagePlan:
     key: str | None = None
     rate: float | None = None
     count: int | None = None
+    batch: BatchPlan | None = None
+    """None: a sink gets what waits, at once."""
     timeout_seconds: float | None = None
     retry: RetryPlan
     restart: RestartPlan
     on_error: OnError = "dead_letter"
     delivery: Delivery
     """What the stage really guarantees."""
-    place: str = ""
-    """Where it stands: `file:line:column`."""
+    place: Mark = _NOWHERE
+    """Where it stands in the file."""
 
 
 @attrs.frozen(kw_only=True)

@@ -51,6 +51,8 @@ class Outcome(Generic[T]):
     filtered: int = 0
     added: int = 0
     failures: list[Failure] = attrs.field(factory=list)
+    unfinished: list[tuple[Record, Exception]] = attrs.field(factory=list)
+    """Records that a tick made and `finish` refused, each with the reason: there is no input record to blame."""
 
 
 class _StepFailedError(Exception):
@@ -137,7 +139,7 @@ class Chain(Generic[T]):
     async def tick(self, contexts: list[StepContext], ticks: Sequence[Callable[..., Any] | None]) -> Outcome[T]:
         """Call the steps that want to be called as time passes; what they make runs through the steps after them.
 
-        Raises Fatal for whatever fails: there is no record to blame.
+        A record that `finish` refuses is `unfinished`. Raises Fatal for everything else that fails.
         """
         outcome: Outcome[T] = Outcome([])
         for index, tick in enumerate(ticks):
@@ -158,6 +160,7 @@ class Chain(Generic[T]):
             outcome.parts += rest.parts
             outcome.outputs += rest.outputs
             outcome.added += rest.outputs
+            outcome.unfinished += rest.unfinished
         return outcome
 
     async def _ticked(self, made: list[Record], contexts: list[StepContext], index: int) -> Outcome[T]:
@@ -198,9 +201,12 @@ class Chain(Generic[T]):
                 break
             except BadRecord as bad:
                 reason = bad.why if isinstance(bad.why, Exception) else bad
-                if not separable:
+                if first:
+                    outcome.unfinished.append((records[bad.index], reason))
+                elif not separable:
                     raise _StepFailedError(ENCODE, reason) from bad
-                outcome.failures.append(Failure(records[bad.index].origin, ENCODE, reason, 1))
+                else:
+                    outcome.failures.append(Failure(records[bad.index].origin, ENCODE, reason, 1))
                 records = records[: bad.index] + records[bad.index + 1 :]
         outcome.outputs = len(records)
         return outcome

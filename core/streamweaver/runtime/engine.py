@@ -297,7 +297,7 @@ class Engine:
         if wait is None:
             scope.activity.now("failed")
             tried = "" if final or not scope.restarts.attempts else f" (after {scope.restarts.attempts} restarts)"
-            place = f"{scope.stage.place}: " if unusable and scope.stage.place else ""
+            place = f"{scope.stage.place}: " if unusable and scope.stage.place.line else ""
             self._error = self._error or f"{place}stage {name}: {text}{tried}"
             self._log("error", "stage failed for good", stage=name, error=text)
             self._wake.set()
@@ -312,8 +312,10 @@ class Engine:
         if self._options.duration_seconds is not None:
             ends_at = self._clock.monotonic() + self._options.duration_seconds
         while not self._stopping.is_set() and self._error is None:
-            if self._options.until_idle and self._producers_ended() and await self._idle():
-                return
+            if self._options.until_idle and self._producers_ended():
+                self._hurry()
+                if await self._idle():
+                    return
             if ends_at is not None and self._clock.monotonic() >= ends_at:
                 return
             await self._next_change(None if ends_at is None else ends_at - self._clock.monotonic())
@@ -330,6 +332,7 @@ class Engine:
     async def _drain(self) -> bool:
         """Stop the producers, then wait until everything they made has gone through; returns whether it has."""
         self._stopping.set()
+        self._hurry()
         for stop in self._stops.values():
             stop.request()
         deadline = self._clock.monotonic() + self.plan.drain_seconds
@@ -341,6 +344,10 @@ class Engine:
                 break
             await self._next_change(left)
         return False
+
+    def _hurry(self) -> None:
+        for scope in self.scopes.values():
+            scope.hurry = True
 
     def _producers_ended(self) -> bool:
         return all(task.done() or scope.ended for task, scope in self._producers())

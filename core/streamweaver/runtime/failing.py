@@ -1,17 +1,25 @@
 """What becomes of a record that a stage cannot process: the stage's `on_error`, in one place."""
 
-import attrs
+import contextlib
+from functools import partial
+from typing import Any
 
+import attrs
+import msgspec
+
+from streamweaver.contracts import Codec
 from streamweaver.errors import BadRecord, RunError
+from streamweaver.graph.plan import TopicPlan
 from streamweaver.metrics import Tally
-from streamweaver.record import Headers
+from streamweaver.record import Headers, Record
+from streamweaver.runtime.codec import valid_headers
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.scope import Scope
 
 
 @attrs.frozen(kw_only=True)
 class Original:
-    """A record as it came, and where from. `offset` is -1 for one that a producer made."""
+    """A record as it came, and where from; of one that the stage made the topic it was meant for, and `offset` -1."""
 
     topic: str
     partition: int
@@ -22,7 +30,36 @@ class Original:
     headers: Headers = ()
 
     def __str__(self) -> str:
-        return f"{self.topic}[{self.partition}] offset {self.offset}" if self.offset >= 0 else "a record produced"
+        if self.offset < 0:
+            return f"a record made for {self.topic}"
+        return f"{self.topic}[{self.partition}] offset {self.offset}"
+
+
+def made_here(record: Record, topic: TopicPlan, now: int) -> Original:
+    """Return what a dead letter keeps of a record that the stage itself made for a topic.
+
+    It may be the key, the time, the headers or the value that makes it a bad one; the dead letter must be storable.
+    """
+    key = record.key
+    return Original(
+        topic=topic.name,
+        partition=0,
+        offset=-1,
+        timestamp=record.timestamp if type(record.timestamp) is int else now,
+        key=key if key is None or isinstance(key, bytes) else str(key).encode(errors="backslashreplace"),
+        value=_as_bytes(record.value, topic.codec),
+        headers=record.headers if valid_headers(record.headers) else (),
+    )
+
+
+def _as_bytes(value: Any, codec: Codec) -> bytes | None:
+    """Encode a value as well as can be."""
+    if value is None:
+        return None
+    for encode in (codec.encode, partial(msgspec.json.encode, enc_hook=repr)):
+        with contextlib.suppress(Exception):
+            return encode(value)
+    return repr(value).encode(errors="backslashreplace")
 
 
 def fail(

@@ -4,9 +4,10 @@ import time
 
 from streamweaver.contracts import Fetched, Lane, Rows, UnitOfWork
 from streamweaver.record import Record
-from streamweaver.runtime.chain import Chain, Outcome
+from streamweaver.runtime.chain import ENCODE, Chain, Outcome
 from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.dead_letter import DeadLetter
+from streamweaver.runtime.failing import fail, made_here
 from streamweaver.runtime.lane_work import LaneWork
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import opened
@@ -66,10 +67,12 @@ class _Flow:
                         self._append(unit, done.outcome)
                     unit.mark(rows.topic, rows.partition, rows.next_offset)
                 if self._ticks and scope.clock.monotonic() >= next_tick:
-                    self._append(unit, await self._work.tick())
+                    outcome = await self._work.tick()
+                    self._append(unit, outcome)
+                    letters += self._unfinished(outcome)
                     next_tick = scope.clock.monotonic() + TICK_SECONDS
                 scope.letter_unit(unit, letters)
-                if self._work.put_state(unit) or fetched or self._work.tally.out:
+                if self._work.put_state(unit) or fetched or letters or self._work.tally.out:
                     scope.activity.now("committing")
                     await unit.commit()
             except BaseException:
@@ -84,6 +87,15 @@ class _Flow:
             for partition, rows in part.items():
                 unit.append(self._output, partition, rows)
 
+    def _unfinished(self, outcome: Outcome[Encoded]) -> list[DeadLetter]:
+        """Settle the records of ticks that cannot be encoded."""
+        letters = []
+        for record, error in outcome.unfinished:
+            self._work.tally.added += 1
+            original = made_here(record, self._scope.plan.topics[self._output], self._scope.clock.now())
+            letters += fail(self._scope, self._work.tally, ENCODE, error, 1, original)
+        return letters
+
     def _committed(self, fetched: list[Fetched], started: float) -> None:
         received, out = self._work.tally.received, self._work.tally.out
         self._work.committed()
@@ -91,7 +103,6 @@ class _Flow:
         for rows in fetched:
             self._scope.settled[rows.topic, rows.partition] = rows.next_offset
             if rows.timestamps:
-                self._scope.settled_time = rows.timestamps[-1]
                 self._scope.metrics.latency.add_ages(now, rows.timestamps)
         if received or out:
             self._scope.finish_unit(started, received, out)

@@ -4,11 +4,12 @@ import attrs
 
 from streamweaver.contracts import Broker
 from streamweaver.runtime.scope import Scope
+from streamweaver.runtime.waiting import Waiting
 
 
 @attrs.frozen
 class Lag:
-    """What waits for a stage: records over all partitions, and how old the oldest of this process's own is about."""
+    """What waits for a stage: records over all partitions, and how long the oldest of this process's own has waited."""
 
     records: int
     seconds: float
@@ -24,12 +25,16 @@ async def measure(scope: Scope, broker: Broker) -> Lag:
     stage = scope.stage
     committed = await broker.offsets(scope.plan.group(stage.name))
     waiting = own = 0
+    seconds, now = 0.0, scope.clock.monotonic()
     for topic in [*stage.inputs, scope.plan.replay(stage.name)]:
         for partition, held in enumerate(await broker.ranges(topic)):
             place = (topic, partition)
             settled = max(scope.settled.get(place, 0), committed.get(place, 0), held.begin)
             left = max(0, held.end - settled)
             waiting += left
-            own += left if place in scope.held else 0
-    behind = max(0, scope.clock.now() - scope.settled_time) / 1000 if own and scope.settled_time else 0.0
-    return Lag(waiting, round(behind, 3), own)
+            if place in scope.held:
+                own += left
+                seconds = max(seconds, scope.waiting.setdefault(place, Waiting()).seconds(settled, held.end, now))
+            else:
+                scope.waiting.pop(place, None)
+    return Lag(waiting, round(seconds, 3), own)

@@ -122,6 +122,7 @@ class LaneWork(Generic[T]):
             total.parts += outcome.parts
             total.outputs += outcome.outputs
             total.added += outcome.added
+            total.unfinished += outcome.unfinished
         self.tally.added += total.added
         return total
 

@@ -167,8 +167,8 @@ class LetterBox:
         """Give letters, edited, back to their stages; at most `limit` of those not dealt with yet, oldest first.
 
         The record of a flow or sink goes to the stage's replay topic, in the partition it came from, and meets the
-        same steps and state as at first. One that a producer could not store goes straight to the producer's topic,
-        past the producer's steps.
+        same steps and state as at first. One that the stage itself made (a producer, or a step as time passed) and
+        could not store goes straight to the stage's topic, past its steps.
         """
         return await self._deal("replayed", wanted, edits, limit, dry_run)
 
@@ -241,7 +241,8 @@ class LetterBox:
             raise ValueError(f"stage {found.stage!r} is no longer in the pipeline's file")
         if found.topic not in self._plan.topics:
             raise ValueError(f"topic {found.topic!r} is no longer in the pipeline's file")
-        if stage.kind == "producer":
+        if stage.kind == "producer" or (found.offset < 0 and found.topic == stage.output):
+            # The stage made it, so it goes where the stage meant it to go.
             value = self._edited(letter, edits)
             topic = self._plan.topics[found.topic]
             record = Record(value, found.key, found.timestamp, found.headers)

@@ -1,10 +1,8 @@
 """A producer stage: draws records from a producer, applies steps, stores them together with the position."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable
-from functools import partial
 from typing import Any
 
 import attrs
@@ -13,12 +11,12 @@ import msgspec
 from streamweaver.contracts import Lane, UnitOfWork
 from streamweaver.errors import BadRecord
 from streamweaver.metrics import Tally
-from streamweaver.record import Batch, Headers, Record, Rejected
+from streamweaver.record import Batch, Record, Rejected
 from streamweaver.runtime.chain import Chain, Failure, Input
-from streamweaver.runtime.codec import Encoder, valid_headers
+from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.context import ProducerStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
-from streamweaver.runtime.failing import Original, fail
+from streamweaver.runtime.failing import fail, made_here
 from streamweaver.runtime.flow import Encoded
 from streamweaver.runtime.keep import copier
 from streamweaver.runtime.lanes import run_lanes
@@ -201,7 +199,6 @@ class _Producing:
         scope.metrics.settle(tally)
         now = scope.clock.now()
         scope.metrics.latency.add_ages(now, [r.timestamp if type(r.timestamp) is int else now for r in records])
-        scope.settled_time = now
         scope.finish_unit(started, len(items), tally.out)
 
     def _stand(self, items: list[Item]) -> tuple[Any, int]:
@@ -232,33 +229,10 @@ class _Producing:
         return [letter for failure in outcome.failures for letter in self._fail(failure, original, tally)]
 
     def _fail(self, failure: Failure, records: list[Record], tally: Tally) -> list[DeadLetter]:
-        record = records[failure.origin]
-        original = self._original(record.key, self._bytes(record.value), record.timestamp, record.headers)
+        original = made_here(records[failure.origin], self._topic, self._scope.clock.now())
         return fail(self._scope, tally, failure.step, failure.error, failure.tries, original)
 
     def _reject(self, item: Rejected, tally: Tally) -> list[DeadLetter]:
-        original = self._original(item.key, item.value, item.timestamp, ())
+        given = Record(None, item.key, item.timestamp)
+        original = attrs.evolve(made_here(given, self._topic, self._scope.clock.now()), value=item.value)
         return fail(self._scope, tally, PRODUCE, BadRecord(0, item.why), 1, original)
-
-    def _original(
-        self, key: bytes | str | None, value: bytes | None, timestamp: int | None, headers: Headers
-    ) -> Original:
-        # It may be the key, time or headers that make the record a bad one; its dead letter must be storable.
-        return Original(
-            topic=self._topic.name,
-            partition=0,
-            offset=-1,
-            timestamp=timestamp if type(timestamp) is int else self._scope.clock.now(),
-            key=key if key is None or isinstance(key, bytes) else str(key).encode(errors="backslashreplace"),
-            value=value,
-            headers=headers if valid_headers(headers) else (),
-        )
-
-    def _bytes(self, value: Any) -> bytes | None:
-        """Encode the value of a record that failed as well as can be."""
-        if value is None:
-            return None
-        for encode in (self._topic.codec.encode, partial(msgspec.json.encode, enc_hook=repr)):
-            with contextlib.suppress(Exception):
-                return encode(value)
-        return repr(value).encode(errors="backslashreplace")

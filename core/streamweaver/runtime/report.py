@@ -13,7 +13,7 @@ from streamweaver.hooks import Observers
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.lag import measure
-from streamweaver.runtime.scope import IDLE, STANDBY, Scope
+from streamweaver.runtime.scope import GATHERING, IDLE, STANDBY, Scope
 
 METRICS_SPEC = TopicSpec(name="", partitions=1, retention_ms=3_600_000, retention_bytes=64 * 1024 * 1024)
 """The metrics topic: an hour of it."""
@@ -69,6 +69,8 @@ class Reporter:
         now = self._clock.now()
         unit.append(self._plan.metrics, 0, Rows([self._key], [msgspec.json.encode(snapshot)], [now]))
         await unit.commit()
+        for scope in self._scopes.values():
+            scope.metrics.end_period()
         self._observers.call("metrics_published", pipeline=self._plan.name, metrics=snapshot)
 
     async def snapshot(self) -> dict[str, Any]:
@@ -80,10 +82,11 @@ class Reporter:
     async def _stage(self, name: str, scope: Scope) -> dict[str, Any]:
         lag = await measure(scope, self._broker) if scope.stage.inputs else None
         seconds = time.monotonic() - scope.activity.since
-        waits = scope.activity.what in (IDLE, STANDBY)
+        waits = scope.activity.what in (IDLE, STANDBY, GATHERING)
         # What waits for other workers is theirs to work on.
-        stuck = bool(lag and lag.own and seconds > STUCK_SECONDS) or (not waits and seconds > STUCK_SECONDS)
-        stuck = stuck and scope.activity.what not in ("ended", "failed") and scope.error is None
+        stuck = seconds > STUCK_SECONDS and (bool(lag and lag.own) or not waits)
+        # What gathers a batch has input and goes on by itself in the time that the file says.
+        stuck = stuck and scope.activity.what not in ("ended", "failed", GATHERING) and scope.error is None
         if stuck and name not in self._stuck:
             self._log("warning", "stage makes no progress", stage=name, at=scope.activity.what, seconds=round(seconds))
         (self._stuck.add if stuck else self._stuck.discard)(name)

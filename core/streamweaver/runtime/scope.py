@@ -18,8 +18,10 @@ from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log, StepContext, Threads
 from streamweaver.runtime.dead_letter import DeadLetter, to_rows
 from streamweaver.runtime.step import Limits, Step, step_for
+from streamweaver.runtime.waiting import Waiting
 
 IDLE = "waiting for input"
+GATHERING = "gathering a batch"
 STANDBY = "standing by for a share of the work"
 """Nothing of the stage's work is this process's, for now or because another worker has it."""
 
@@ -82,12 +84,14 @@ class Scope:
     restarts: RestartTracker = attrs.field()
     settled: dict[tuple[str, int], int] = attrs.field(factory=dict)
     """(topic, partition) to the next offset that the stage will settle; what lag is measured by."""
-    settled_time: int = 0
-    """Timestamp (ms) of the newest record settled."""
+    waiting: dict[tuple[str, int], Waiting] = attrs.field(factory=dict)
+    """(topic, partition) to what has been seen to wait there."""
     held: set[tuple[str, int]] = attrs.field(factory=set)
     """(topic, partition) of each share of the work that is this process's, also while the stage waits to restart."""
     lanes: int = 0
     """Lanes that run here; none while the stage stands by for another worker."""
+    hurry: bool = False
+    """Nothing more is to be waited for that only may come: the run is ending."""
     ended: bool = False
     """A producer has come to its end, and keeps its lane so that no other worker begins it anew."""
     up: bool = False

@@ -13,13 +13,17 @@ from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.context import SinkStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
+from streamweaver.runtime.gather import Gatherer
 from streamweaver.runtime.lane_work import LaneWork, Part
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import call, opened
-from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_context
+from streamweaver.runtime.scope import GATHERING, IDLE, OpenSteps, Scope, make_steps, step_context
 from streamweaver.runtime.writing import WRITE, writer
 
 Records = list[Record]
+
+HURRY_SECONDS = 0.2
+"""How often a sink that gathers a batch looks whether the run is ending."""
 
 LAZY_SECONDS = 1.0
 """How often offsets are committed that need not be: of a best-effort sink, or of one that keeps its own."""
@@ -116,6 +120,8 @@ class _SinkLane:
         self._marks: dict[tuple[str, int], int] = {}
         self._marked_at = time.monotonic()
         self._letters = DeadLetterLog(scope, lane)
+        batch = scope.stage.batch
+        self._gatherer = None if batch is None else Gatherer(batch.records, batch.wait_seconds)
 
     async def run(self) -> None:
         """Read, process, write, commit, again and again."""
@@ -123,8 +129,7 @@ class _SinkLane:
             await self._resume()
         try:
             while True:
-                self._scope.activity.now(IDLE)
-                fetched = await self._lane.poll(timeout=LAZY_SECONDS if self._marks else None)
+                fetched = await self._next()
                 started = time.perf_counter()
                 before = dict(self._marks)
                 try:
@@ -150,6 +155,24 @@ class _SinkLane:
                     await self._commit()
                 except BrokerError as error:
                     self._scope.log("warning", "offsets not committed", stage=self._scope.stage.name, error=str(error))
+
+    async def _next(self) -> list[Fetched]:
+        """Wait for what is to be written next; nothing when it is only time to commit what was put off."""
+        scope, gatherer = self._scope, self._gatherer
+        if gatherer is None:
+            scope.activity.now(IDLE)
+            return await self._lane.poll(timeout=LAZY_SECONDS if self._marks else None)
+        while True:
+            left = gatherer.seconds_left(time.monotonic())
+            if left is None:
+                scope.activity.now(IDLE)
+            elif scope.activity.what != GATHERING:
+                scope.activity.now(GATHERING)
+            waits = [*([LAZY_SECONDS] if self._marks else []), *([left, HURRY_SECONDS] if left is not None else [])]
+            gatherer.add(await self._lane.poll(timeout=min(waits, default=None)), time.monotonic())
+            due = gatherer.take(time.monotonic(), hurry=scope.hurry)
+            if due or self._marks:
+                return due
 
     async def _resume(self) -> None:
         """Go to the sink's own offsets where they are ahead of the group's."""
@@ -192,8 +215,6 @@ class _SinkLane:
                 scope.clock.now(), [r.timestamp for r in records if type(r.timestamp) is int]
             )
         self._marks[rows.topic, rows.partition] = rows.next_offset
-        if rows.timestamps:
-            scope.settled_time = rows.timestamps[-1]
 
     async def _write_failed(self, record: Record, error: Exception, part: Part) -> None:
         """Settle a record that the sink refuses."""
@@ -228,7 +249,8 @@ class DeadLetterLog:
     def __init__(self, scope: Scope, lane: Lane) -> None:
         self._scope = scope
         self._lane = lane
-        self._store = scope.plan.group(scope.stage.name) + ".dead_letters"
+        # No name of a step has such a character, so it cannot be a step's store.
+        self._store = scope.plan.group(scope.stage.name) + "!dead_letters"
         self._recorded: set[tuple[str, int, int]] = set()
         for partition in {partition for _, partition in lane.partitions}:
             for key, _ in lane.state_items(self._store, partition):

@@ -56,6 +56,16 @@ class NdjsonFile:
                     brought[-1].position = at
                     yield brought
 
+    def warnings(self) -> list[str]:
+        """Say that the file is not there yet."""
+        path = self.path.expanduser()
+        return [] if path.exists() else [f"there is no file {path} yet"]
+
+    def probe(self) -> None:
+        """Look whether the file can be read; Fatal if not."""
+        with self._opened() as file:
+            file.read(1)
+
     def _opened(self) -> BufferedIOBase:
         path = self.path.expanduser()
         try:

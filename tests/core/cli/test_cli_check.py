@@ -1,11 +1,13 @@
 """`pipeline check`: findings, what a valid file describes, and connections."""
 
+import threading
 from pathlib import Path
 
 import attrs
 import pytest
 
 from streamweaver import option, sink
+from streamweaver.cli import check
 from streamweaver.cli.check import connect_all, retention
 from streamweaver.cli.load import load
 from streamweaver.graph.plan import PluginUse
@@ -94,13 +96,61 @@ class Probed:
         """Write nothing."""
 
 
+@sink("stubborn")
+@attrs.frozen
+class Stubborn:
+    """A sink whose plain probe waits for ever."""
+
+    def probe(self) -> None:
+        """Wait."""
+        threading.Event().wait()
+
+    def write(self, batch) -> None:
+        """Write nothing."""
+
+
+def test_a_probe_that_does_not_end_is_given_up(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain ones run in a thread that keeps neither the others nor the process."""
+    monkeypatch.setattr(check, "CONNECT_SECONDS", 0.1)
+    plan = load(Path("shop.yaml")).plan
+    stages = {
+        name: attrs.evolve(plan.stages["out"], name=name, use=PluginUse(plugin_of(plugin), plugin()))
+        for name, plugin in (("stubborn", Stubborn), ("probed", Probed))
+    }
+    _, stubborn, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
+    assert (stubborn.ok, probed.ok) == (False, True)
+    assert stubborn.text.startswith("no answer within")
+
+
+def test_what_is_missing_and_may_come_is_a_warning(run, shop: Path) -> None:
+    """Plugins say it, and it is told at the stage's place; the file is valid all the same."""
+    Path("orders.ndjson").unlink()
+    said = run("pipeline", "check", "shop.yaml")
+    assert said.status == 0
+    assert "shop.yaml:" in said.err
+    assert "warning: stage file: there is no file orders.ndjson yet" in said.err
+    (finding,) = run("pipeline", "check", "shop.yaml", "--json").json["findings"]
+    assert (finding["warning"], finding["line"] > 0) == (True, True)
+
+
+def test_connect_looks_at_files(run, shop: Path) -> None:
+    """An input file that is not there, or an output that cannot be written, fails --connect."""
+    Path("orders.ndjson").unlink()
+    Path("out.ndjson").mkdir()
+    said = run("pipeline", "check", "shop.yaml", "--connect")
+    assert said.status == 1
+    assert "stage file: not connected: ndjson_file: cannot read orders.ndjson: No such file or directory" in said.err
+    assert "stage out: not connected: file: " in said.err
+    assert "out.ndjson is a folder; check `path`" in said.err
+
+
 @pytest.mark.parametrize("up", [True, False])
 def test_connect_lets_plugins_probe(shop: Path, up: bool) -> None:
     """A plugin that can probe its connection does, and its error is told under the stage's name."""
     plan = load(Path("shop.yaml")).plan
     use = PluginUse(plugin_of(Probed), Probed(up=up))
     stages = {**plan.stages, "out": attrs.evolve(plan.stages["out"], use=use)}
-    _, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
+    *_, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
     assert (probed.part, probed.ok) == ("stage out", up)
     assert up or probed.text == "ConnectionError: nobody answers"
 

@@ -80,4 +80,4 @@ def test_stop_names_the_place(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         failed("stop", tmp_path, ValueError("hunter2"))
     assert str(caught.value) == "work failed on a[2] offset 7: ***; on_error is stop"
-    assert str(attrs.evolve(ORIGINAL, offset=-1)) == "a record produced"
+    assert str(attrs.evolve(ORIGINAL, offset=-1)) == "a record made for a"

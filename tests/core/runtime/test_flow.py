@@ -22,9 +22,12 @@ from streamweaver import (
 )
 from streamweaver.errors import RunError
 from streamweaver.runtime import flow as module
+from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.dead_letter import replay_headers
+from streamweaver.runtime.edit import parse_edit
 from streamweaver.runtime.engine import Engine
-from streamweaver.testing.harness import Ran, plan_of, run_async
+from streamweaver.runtime.letter_box import Filter, LetterBox
+from streamweaver.testing.harness import Ran, plan_of, run_async, stored
 
 
 @producer(resumes=True)
@@ -304,6 +307,56 @@ flows:
     assert sum(value["held"] for value in ran.values("b")) == 10
     assert {(value["topic"], value["partition"]) for value in ran.values("b")} == {("a", 0)}
     assert ran.counts["f"]["added"] == ran.counts["f"]["out"] == len(ran.values("b"))
+
+
+async def test_a_record_that_a_tick_makes_and_nothing_can_encode_is_a_dead_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its neighbours are stored, the stage goes on, and the letter's replay goes where the record was meant to go."""
+    monkeypatch.setattr(module, "TICK_SECONDS", 0.01)
+    ticked = asyncio.Event()
+
+    @transform("careless")
+    @attrs.define
+    class Careless:
+        """Make two records once, one of them without the key."""
+
+        def process(self, batch: Batch, context: TransformContext) -> Iterable[Record]:
+            return []
+
+        def tick(self, context: TransformContext) -> Iterable[Record]:
+            if ticked.is_set():
+                return []
+            ticked.set()
+            return [Record({"other": 1}), Record({"key": "k"})]
+
+    async def wait(engine: Engine) -> None:
+        await asyncio.wait_for(ticked.wait(), 10)
+
+    text = """
+name: t
+producers:
+  p: {use: numbers, to: a}
+flows:
+  f: {from: a, steps: [{use: careless}], to: b, key: key}
+"""
+    ran = await run_async(
+        text, [numbers, Careless], data_dir=tmp_path, until_idle=False, duration_seconds=0.3, during=wait
+    )
+    assert ran.values("b") == [{"key": "k"}]
+    (letter,) = ran.dead_letters
+    assert (letter.step, letter.topic, letter.offset, letter.value) == ("encode", "b", -1, b'{"other":1}')
+    assert letter.reason == "key: the record has no field 'key'"
+    counts = ran.counts["f"]
+    assert (counts["added"], counts["out"], counts["dead_lettered"], counts["restarts"]) == (2, 1, 1, 0)
+    broker: Any = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    outcome = await LetterBox(ran.plan, broker, SystemClock()).replay(Filter(), [parse_edit("key=k2")])
+    await broker.close()
+    assert (len(outcome.done), outcome.refused) == (1, {})
+    assert [value for rows in (await stored(ran.plan, tmp_path))["b"] for value in rows.values][-1] == (
+        b'{"other":1,"key":"k2"}'
+    )
 
 
 async def test_lost_records_are_counted_and_logged(tmp_path: Path) -> None:

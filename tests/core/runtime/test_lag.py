@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from core.runtime.runtime_kit import ManualClock
 from core.runtime.runtime_stage import scope_of
 from streamweaver import BrokerContext, Rows, TopicSpec, producer
 from streamweaver.runtime.lag import Lag, measure
@@ -24,8 +27,9 @@ flows:
 
 
 async def test_lag_is_what_is_neither_settled_nor_committed(tmp_path: Path) -> None:
-    """Over all partitions and the replay topic; its age, if any is ours, that of the newest record settled."""
-    scope: Any = scope_of(PIPELINE, "f", [numbers], tmp_path)
+    """Over all partitions and the replay topic; and how long the oldest of ours has waited, whatever its timestamp."""
+    clock = ManualClock()
+    scope: Any = attrs.evolve(scope_of(PIPELINE, "f", [numbers], tmp_path), clock=clock)
     broker = scope.broker
     await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path))
     await broker.create([TopicSpec(name="a", partitions=2), TopicSpec(name="t.f.replay", partitions=2)])
@@ -36,8 +40,9 @@ async def test_lag_is_what_is_neither_settled_nor_committed(tmp_path: Path) -> N
     await unit.commit()
     assert await measure(scope, broker) == Lag(10, 0.0)
     scope.settled["a", 0] = 4
-    scope.settled_time = scope.clock.now() - 1500
     scope.held = {("a", 1)}
+    assert await measure(scope, broker) == Lag(6, 0.0, own=3)
+    clock.seconds += 1.5
     assert await measure(scope, broker) == Lag(6, 1.5, own=3)
     scope.held = set()
     assert await measure(scope, broker) == Lag(6, 0.0), "what waits for other workers has no age here"

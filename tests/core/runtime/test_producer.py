@@ -243,7 +243,7 @@ async def test_on_error_holds_for_producers(tmp_path: Path, policy: str) -> None
     if policy == "skip":
         assert (ns(ran), ran.counts["p"]["skipped"], ran.dead_letters) == ([1], 1, [])
     else:
-        assert ran.summary.error == "stage p: produce failed on a record produced: no text; on_error is stop"
+        assert ran.summary.error == "stage p: produce failed on a record made for a: no text; on_error is stop"
 
 
 async def test_a_record_that_nothing_can_store_costs_itself_only(tmp_path: Path) -> None:

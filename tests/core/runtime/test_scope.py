@@ -82,7 +82,7 @@ def test_a_unit_that_is_durable_is_accounted_for(tmp_path: Path) -> None:
     scope.observers.connect(Watcher())
     scope.finish_unit(0.0, 5, 4)
     assert told == ["progress", ("f", 5, 4), "progress"]
-    assert scope.metrics.units == scope.metrics.processing.total == 2
+    assert scope.metrics.units == scope.metrics.processing.current.total == 2
 
 
 def test_activity_tells_since_when() -> None:

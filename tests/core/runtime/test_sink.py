@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,6 +77,39 @@ async def test_bad_records_are_isolated(tmp_path: Path, bad: list[int], how: str
         (n, "s", "write", "ValueError", f"bad {n}") for n in bad
     ]
     assert ran.counts["s"]["out"] == 10 - len(bad)
+
+
+@pytest.mark.parametrize(
+    ("batch", "sizes"), [("{records: 10, wait: 1h}", [10, 10, 5]), ("{records: 1000, wait: 50ms}", None)]
+)
+async def test_a_sink_gets_batches_of_the_size_or_age_that_it_asks_for(
+    tmp_path: Path, batch: str, sizes: list[int] | None
+) -> None:
+    """Records that come one at a time are gathered until there are enough, the oldest has waited, or the run ends."""
+    enough = asyncio.Event()
+    written: list[list[int]] = []
+
+    @producer
+    async def dripping() -> AsyncIterator[Record]:
+        """Bring one at a time, and end when the sink has got the first of them."""
+        for n in range(25):
+            yield Record({"n": n})
+            await asyncio.sleep(0)
+        await enough.wait()
+
+    @sink
+    async def store(batch: Batch) -> None:
+        written.append([record.value["n"] for record in batch])
+        enough.set()
+
+    text = PIPELINE.replace("use: numbers", "use: dripping") % ("store", f", batch: {batch}")
+    ran = await run_async(text, [dripping, store], data_dir=tmp_path)
+    assert [n for part in written for n in part] == list(range(25))
+    assert (ran.counts["s"]["out"], ran.summary.drained) == (25, True)
+    if sizes:
+        assert list(map(len, written)) == sizes
+    else:
+        assert len(written) < 25
 
 
 async def test_thousands_of_blamed_records_need_no_stack(tmp_path: Path) -> None:

@@ -88,6 +88,17 @@ def test_missing_file(tmp_path: Path) -> None:
             read(path)
 
 
+def test_probe_and_warnings(tmp_path: Path) -> None:
+    """A file that is not there may still come when one checks; a probe wants to read it."""
+    path = tmp_path / "x.ndjson"
+    assert NdjsonFile(path=path).warnings() == [f"there is no file {path} yet"]
+    with pytest.raises(Fatal, match="cannot read"):
+        NdjsonFile(path=path).probe()
+    path.write_bytes(b"1\n")
+    NdjsonFile(path=path).probe()
+    assert NdjsonFile(path=path).warnings() == []
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -170,10 +170,7 @@ class Follower:
     # -- finding ------------------------------------------------------------------------------------
 
     def _listed(self) -> list[str]:
-        found = set()
-        for pattern in self.scope.paths:
-            # A name with brackets in it may be meant as it stands.
-            found.update([pattern] if os.path.lexists(pattern) else glob.glob(pattern, recursive=True))  # noqa: PTH207
+        found = {path for pattern in self.scope.paths for path in matches(pattern)}
         # The oldest first: so the lines of files rotated long ago come before those of today.
         return sorted(found, key=lambda path: (_modified_ns(path), path))
 
@@ -384,6 +381,12 @@ class Follower:
             for file in still[: len(still) - MOST_OPEN]:
                 if file.drained:
                     file.close()
+
+
+def matches(pattern: str) -> list[str]:
+    """Return what a path or glob stands for at the moment."""
+    # A name with brackets in it may be meant as it stands.
+    return [pattern] if os.path.lexists(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207
 
 
 def _modified_ns(path: str) -> int:

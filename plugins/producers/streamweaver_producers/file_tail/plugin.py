@@ -10,7 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from streamweaver import Fatal, ProducerContext, Record, Rejected, option, producer
-from streamweaver_producers.file_tail.follower import Follower, Scope
+from streamweaver_producers.file_tail.follower import Follower, Scope, matches
 from streamweaver_producers.file_tail.tailed import Line, LineRules, Unfit
 
 _EXAMPLE = """\
@@ -143,6 +143,18 @@ class FileTail:
                 await context.sleep(self.poll_seconds)
         finally:
             follower.close()
+
+    def warnings(self) -> list[str]:
+        """Say where no file is yet."""
+        return [f"no file at {path} yet" for path in self.paths if not matches(path)]
+
+    def probe(self) -> None:
+        """Look whether the files that are there can be read; Fatal or OSError if not."""
+        self._check_paths()
+        found = (Path(path) for pattern in self.paths for path in matches(pattern))
+        for path in filter(Path.is_file, found):
+            with path.open("rb") as file:
+                file.read(1)
 
     def _check_paths(self) -> None:
         """Raise Fatal for what can never become a file to read."""

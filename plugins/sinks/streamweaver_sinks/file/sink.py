@@ -1,6 +1,7 @@
 """The file sink: records as lines of a file, each exactly once."""
 
 import csv
+import os
 import threading
 import zlib
 from pathlib import Path
@@ -87,6 +88,21 @@ class File:
     """By topic and partition: offsets and checksum of the last batch, to know it if it comes again."""
     # A write that was timed out or cancelled goes on in its thread, so others must wait for its end.
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+
+    def claims(self) -> list[str]:
+        """Nobody else may write the file."""
+        return [f"file {os.path.abspath(self.path.expanduser())}"]  # noqa: PTH100 - the other one leaves `..` in
+
+    def probe(self) -> None:
+        """Look whether the file can be written, or made; Fatal if not."""
+        path = self.path.expanduser().absolute()
+        if path.is_dir():
+            raise Fatal(f"file: {path} is a folder; check `path`")
+        there = next(parent for parent in (path, *path.parents) if parent.exists())
+        if there != path and not there.is_dir():
+            raise Fatal(f"file: {path} cannot be made: {there} is no folder; check `path`")
+        if not os.access(there, os.W_OK if there == path else os.W_OK | os.X_OK):
+            raise Fatal(f"file: {there} cannot be written by this user; check `path`")
 
     def open(self, context: SinkContext) -> None:
         """Open the file and bring it back to the last acknowledged batch."""

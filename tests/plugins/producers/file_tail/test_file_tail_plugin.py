@@ -247,3 +247,16 @@ async def test_paths_at_which_nothing_can_come_end_the_pipeline(
     with pytest.raises(Fatal) as raised:
         await tails(paths=[str(tmp_path / path)], **options).run()
     assert why in str(raised.value)
+
+
+def test_probe_and_warnings(tmp_path: Path) -> None:
+    """Where no file is yet is a warning; a probe reads what is there, and fails where nothing can come."""
+    tail = FileTail(paths=[str(tmp_path / "*.log"), str(tmp_path / "x")])
+    assert tail.warnings() == [f"no file at {path} yet" for path in tail.paths]
+    tail.probe()
+    (tmp_path / "a.log").write_text("one\n")
+    (tmp_path / "b.log").mkdir()
+    assert tail.warnings() == [f"no file at {tmp_path / 'x'} yet"]
+    tail.probe()
+    with pytest.raises(Fatal, match="is a folder"):
+        FileTail(paths=[str(tmp_path)]).probe()

@@ -610,3 +610,22 @@ def test_written_before_opened_is_an_error() -> None:
         sink.committed("orders", 0)
     sink.close()
     assert not Path("never").exists()
+
+
+def test_what_the_sink_wants_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file, however its path is written."""
+    monkeypatch.chdir(tmp_path)
+    assert File(path=Path("out.csv")).claims() == File(path=tmp_path / "out.csv").claims()
+
+
+def test_a_probe_makes_nothing(tmp_path: Path) -> None:
+    """It says whether the file, or its folder, could be made."""
+    path = tmp_path / "new" / "out.ndjson"
+    File(path=path).probe()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new").write_text("a file")
+    with pytest.raises(Fatal, match="new is no folder; check `path`"):
+        File(path=path).probe()
+    with pytest.raises(Fatal, match="is a folder; check `path`"):
+        File(path=tmp_path).probe()
+    File(path=tmp_path / "new").probe()

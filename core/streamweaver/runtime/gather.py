@@ -1,0 +1,109 @@
+"""Gathering records for a sink that wants them in larger batches: until there are enough, or the oldest has waited.
+
+Nothing is settled by being gathered: what is held here is read again after a crash. Pure; the caller reads and waits.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from streamweaver.contracts import Fetched
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Held at most, of all partitions together; then everything is due."""
+
+
+@attrs.define
+class _Held:
+    parts: list[Fetched]
+    since: float
+    count: int = 0
+
+    def add(self, rows: Fetched) -> None:
+        self.parts.append(rows)
+        self.count += len(rows)
+
+
+@attrs.define
+class Gatherer:
+    """What one lane of a sink stage has read and not handed on yet."""
+
+    records: int
+    wait_seconds: float
+    _held: dict[tuple[str, int], _Held] = attrs.field(factory=dict)
+    _bytes: int = 0
+
+    def add(self, fetched: list[Fetched], now: float) -> None:
+        """Take in what was read."""
+        for rows in fetched:
+            self._bytes += _size(rows)
+            self._held.setdefault((rows.topic, rows.partition), _Held([], now)).add(rows)
+
+    def take(self, now: float, *, hurry: bool = False) -> list[Fetched]:
+        """Return what is due, in batches of at most so many records; of a full one also the rest, if it has waited."""
+        everything = hurry or self._bytes > MOST_BYTES
+        due: list[Fetched] = []
+        for place, held in list(self._held.items()):
+            late = everything or now - held.since >= self.wait_seconds
+            if not late and held.count < self.records:
+                continue
+            parts = list(split(joined(held.parts), self.records))
+            left = None if late or len(parts[-1]) >= self.records else parts.pop()
+            due += parts
+            del self._held[place]
+            if left is not None:
+                self._held[place] = _Held([left], now, len(left))
+        if due:
+            self._bytes = sum(_size(rows) for held in self._held.values() for rows in held.parts)
+        return due
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return how long until something is due without more coming; None when nothing is held."""
+        oldest = min((held.since for held in self._held.values()), default=None)
+        return None if oldest is None else max(0.0, oldest + self.wait_seconds - now)
+
+
+def _size(rows: Fetched) -> int:
+    return sum(len(value) for value in rows.values if value is not None)
+
+
+def joined(parts: Sequence[Fetched]) -> Fetched:
+    """Return rows of one partition, which follow each other, as one; at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    last = parts[-1]
+    headers = None
+    if any(part.headers for part in parts):
+        headers = [found for part in parts for found in part.headers or [()] * len(part)]
+    return Fetched(
+        [key for part in parts for key in part.keys],
+        [value for part in parts for value in part.values],
+        [time for part in parts for time in part.timestamps],
+        headers,
+        last.topic,
+        last.partition,
+        [offset for part in parts for offset in part.offsets],
+        last.next_offset,
+        sum(part.lost for part in parts),
+    )
+
+
+def split(rows: Fetched, most: int) -> Iterator[Fetched]:
+    """Yield rows in parts of at most so many; at least one part, and together they cover what the whole covers."""
+    count = len(rows)
+    if count <= most:
+        yield rows
+        return
+    for start in range(0, count, most):
+        end = start + most
+        yield Fetched(
+            rows.keys[start:end],
+            rows.values[start:end],
+            rows.timestamps[start:end],
+            rows.headers[start:end] if rows.headers else None,
+            rows.topic,
+            rows.partition,
+            rows.offsets[start:end],
+            rows.offsets[end] if end < count else rows.next_offset,
+            rows.lost if start == 0 else 0,
+        )
