@@ -1,33 +1,30 @@
-"""The behaviour suite of brokers as a part of the kit."""
+"""The behaviour suite of brokers as a part of the kit: each behaviour catches a broker that no other one does."""
 
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-import attrs
+import pytest
 
-from streamweaver import broker
+import streamweaver.testing.broker as suite_of_brokers
+from core.testing.conformance.promises.broken_brokers import BROKEN, plugin
+from streamweaver.plugin import plugin_of
 from streamweaver.testing.broker import CHECKS
+from streamweaver.testing.conformance import Suite, check
 from streamweaver.testing.conformance.promises.broker import BROKER
 from streamweaver_brokers.embedded import Embedded
 
+BEHAVIOURS = {behaviour.name: behaviour for behaviour in BROKER}
 
-@broker("broken", example="{use: broken}")
-@attrs.define
-class Early(Embedded):
-    """The embedded log, with a time search that always ends at the beginning."""
-
-    async def offset_at(self, _topic: str, _partition: int, _timestamp: int, /) -> int:
-        return 0
+OPTIONS = {"durability": "process"}
 
 
-@broker("broken", example="{use: broken}")
-@attrs.define
-class Careless(Embedded):
-    """The embedded log, taking topics with fewer partitions for the same."""
-
-    async def create(self, topics: Sequence[Any], /) -> None:
-        known = await self.topics()
-        await super().create([known.get(spec.name, spec) for spec in topics])
+def fails(suite: Suite, name: str, folder: Path) -> bool:
+    """Whether a broker is caught by a behaviour."""
+    folder.mkdir()
+    try:
+        check(suite, BEHAVIOURS[name], folder)
+    except Exception:  # whatever a broken broker makes of it
+        return True
+    return False
 
 
 def test_every_check_is_a_behaviour() -> None:
@@ -36,7 +33,28 @@ def test_every_check_is_a_behaviour() -> None:
     assert all(behaviour.promise for behaviour in BROKER)
 
 
-def test_a_broken_broker_is_caught(caught: Any) -> None:
-    """A broker that breaks one promise fails that behaviour, and no other."""
-    assert list(caught(Early)) == ["offsets_are_found_by_time"]
-    assert list(caught(Careless)) == ["fewer_partitions_are_a_mismatch"]
+def test_every_behaviour_has_a_broken_broker() -> None:
+    """A behaviour that nothing can fail proves nothing."""
+    assert BROKEN.keys() == BEHAVIOURS.keys()
+
+
+def test_a_proxy_that_alters_nothing_is_not_caught(tmp_path: Path) -> None:
+    """It is the alterations that are caught, not that something stands between."""
+    suite = Suite(plugin=plugin({}), options=OPTIONS)
+    assert [name for name in BEHAVIOURS if fails(suite, name, tmp_path / name)] == []
+    assert plugin_of(Embedded).build is not suite.plugin.build
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_broker_is_caught(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the behaviour that it breaks."""
+    monkeypatch.setattr(suite_of_brokers, "PATIENCE", 0.4)
+    assert fails(Suite(plugin=plugin(BROKEN[name]), options=OPTIONS), name, tmp_path / "data")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", BROKEN)
+def test_no_other_behaviour_tells(name: str, tmp_path: Path) -> None:
+    """What one behaviour catches, the others do not: none is superfluous. Takes two minutes in all."""
+    suite = Suite(plugin=plugin(BROKEN[name]), options=OPTIONS)
+    assert [other for other in BEHAVIOURS if other != name and fails(suite, other, tmp_path / other)] == []
