@@ -4,7 +4,7 @@ from typing import Any
 
 from tools.reference.markdown import NOTE, cell, table
 
-from streamweaver.config.dashboard import DashboardConfig, PanelConfig, RuleConfig
+from streamweaver.config.dashboard import DashboardConfig, RuleConfig
 from streamweaver.config.model import (
     FlowConfig,
     PipelineConfig,
@@ -13,6 +13,7 @@ from streamweaver.config.model import (
     StepConfig,
     TopicConfig,
 )
+from streamweaver.panel import PanelConfig
 from streamweaver.describe import option_rows, takes
 
 INTRODUCTION = """\

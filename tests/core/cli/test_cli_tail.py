@@ -143,7 +143,7 @@ def test_ctrl_c_ends_following(run, ran: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs these tests in the background of a script has the signal ignored, and children would inherit that.
+        # Whoever runs the tests in the background of a script has the signal ignored, and children would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
