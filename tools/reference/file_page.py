@@ -13,8 +13,8 @@ from streamweaver.config.model import (
     StepConfig,
     TopicConfig,
 )
-from streamweaver.panel import PanelConfig
 from streamweaver.describe import option_rows, takes
+from streamweaver.panel import PanelConfig
 
 INTRODUCTION = """\
 Every section but `name` may be missing. Options of a plugin stand beside its `use`; `${env:NAME}` and `${file:PATH}`
