@@ -97,7 +97,7 @@ def _round_up(value: float) -> float:
     """Return a round number that is not below a value."""
     if value <= 0:
         return 1.0
-    power = 10.0 ** (len(str(int(value))) - 1) if value >= 1 else 0.1
-    while power > value:
-        power /= 10
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
+    power = 0.001
+    while 10 * power < value:
+        power *= 10
+    return next(step * power for step in (1, 2, 5, 10, 20) if step * power >= value)
