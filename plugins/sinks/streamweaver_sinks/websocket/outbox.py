@@ -33,6 +33,8 @@ class Outbox:
     overflowed: bool = attrs.field(default=False, init=False)
     """Whether the client was ever too slow."""
     heartbeat_due: bool = attrs.field(default=False, init=False)
+    views: bytes | None = attrs.field(default=None, init=False)
+    """The one message of views that may wait; while it does, the views have no other."""
     waiting: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     """Set while there is something to take."""
 
@@ -56,14 +58,24 @@ class Outbox:
         self.lost[channel] = self.lost.get(channel, 0) + records
         return records
 
+    def show(self, message: bytes) -> None:
+        """Put the message of views, whose place must be free."""
+        self.views = message
+        self.waiting.set()
+
     def beat(self) -> None:
         """Ask for a heartbeat, unless there is something better to send."""
-        if not self.frames:
+        if not self.frames and self.views is None:
             self.heartbeat_due = True
             self.waiting.set()
 
     def take(self) -> bytes | None:
         """Return the next message, or None (and `waiting` is cleared) when there is none."""
+        if self.views is not None:
+            # At most one a tick, so it may go before all records.
+            self.heartbeat_due = False
+            message, self.views = self.views, None
+            return message
         if self.frames:
             self.heartbeat_due = False
             frame = self.frames.popleft()
@@ -80,5 +92,6 @@ class Outbox:
     def clear(self) -> None:
         """Forget everything: the client has gone."""
         self.frames.clear()
+        self.views = None
         self.size = 0
         self.waiting.clear()

@@ -1,9 +1,11 @@
 """The messages of the websocket sink, version 1: what clients may say, and how records look on the wire.
 
 Every message is one JSON object in one text frame. The client may say `subscribe` (channel, where, history),
-`unsubscribe` (channel), `ping` (id) and `auth` (token); the server says `hello` (protocol, channels, subscribed),
-`records` (channel, records, dropped, and `history` where they are of the past), `heartbeat` (dropped by channel),
-`subscribed`, `unsubscribed`, `pong` and `error` (message). The page docs/websocket.md has the whole protocol.
+`unsubscribe` (channel), `view` (id, channel, and what a panel of the dashboard has), `unview` (id), `ping` (id) and
+`auth` (token); the server says `hello` (protocol, channels, subscribed), `records` (channel, records, dropped, and
+`history` where they are of the past), `heartbeat` (dropped by channel), `viewing` (id, channel, view), `views` (time,
+views), `subscribed`, `unsubscribed`, `unviewed`, `pong` and `error` (message). The page docs/websocket.md has the whole
+protocol.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +13,8 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from streamweaver import Record
+from streamweaver import Record, Seconds
+from streamweaver.views import Panel, PanelConfig, PanelKind, Show, parse_where
 
 VERSION = 1
 
@@ -49,6 +52,53 @@ class Unsubscribe(Message):
     channel: str
 
 
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
+Path: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=200)]
+
+
+class View(Message):
+    """Look at a channel as a panel of the dashboard does; again with the same `id`: replaces it."""
+
+    id: Name
+    channel: str
+    kind: PanelKind
+    y: Path | Annotated[list[Path], msgspec.Meta(max_length=8)] = []
+    by: Path | None = None
+    split: Path | None = None
+    fields: Annotated[list[Path], msgspec.Meta(max_length=50)] = []
+    where: dict[str, Scalar | list[Scalar]] = {}
+    show: Show | None = None
+    top: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] | None = None
+    span_seconds: Annotated[float, msgspec.Meta(ge=1, le=86_400)] | None = None
+    min: float | None = None
+    max: float | None = None
+
+    def panel(self) -> PanelConfig:
+        """Return it as the options of a panel; ValueError when they do not go together."""
+        parse_where(self.where)
+        return PanelConfig(
+            kind=self.kind,
+            y=self.y,
+            by=self.by,
+            split=self.split,
+            fields=self.fields,
+            where=self.where,
+            show=self.show,
+            top=self.top,
+            limit=self.limit,
+            span=None if self.span_seconds is None else Seconds(self.span_seconds),
+            min=self.min,
+            max=self.max,
+        )
+
+
+class Unview(Message):
+    """End a view."""
+
+    id: str
+
+
 class Ping(Message):
     """Ask for a `pong`, which carries the same `id`."""
 
@@ -61,7 +111,7 @@ class Auth(Message):
     token: str
 
 
-Said: TypeAlias = Subscribe | Unsubscribe | Ping | Auth
+Said: TypeAlias = Subscribe | Unsubscribe | View | Unview | Ping | Auth
 
 _decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 
@@ -173,6 +223,17 @@ def records_frame(channel: str, body: bytes, *, history: bool = False) -> bytes:
 def with_dropped(frame: bytes, dropped: int) -> bytes:
     """Return a records frame that says how many records were dropped before it."""
     return b"%b%d}" % (frame[:-2], dropped)
+
+
+def viewing(name: str, panel: Panel) -> bytes:
+    """Make the answer to `view`: what is shown, with every default filled in."""
+    shown = ("kind", "y", "by", "split", "fields", "where", "show", "top", "limit", "span_seconds")
+    return say("viewing", id=name, channel=panel.topic, view={field: getattr(panel, field) for field in shown})
+
+
+def views_frame(now: int, parts: Sequence[bytes]) -> bytes:
+    """Make the message of what changed in a client's views."""
+    return b'{"type":"views","time":%d,"views":[%b]}' % (now, b",".join(parts))
 
 
 def cut(lines: Sequence[bytes]) -> Iterable[tuple[bytes, int]]:

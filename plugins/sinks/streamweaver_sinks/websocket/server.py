@@ -1,11 +1,9 @@
-"""The server of the websocket sink: connections, their limits, and one sending task for each client."""
+"""The server of the websocket sink: who is let in, how many, and when frames go out."""
 
 import asyncio
-import logging
-import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -17,29 +15,18 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from streamweaver import SinkContext
-from streamweaver_sinks.websocket import admission, protocol
-from streamweaver_sinks.websocket.channel import Channel, Subscription
+from streamweaver_sinks.websocket import admission
+from streamweaver_sinks.websocket.channel import Channel
+from streamweaver_sinks.websocket.connection import Connection, library_logger
 from streamweaver_sinks.websocket.outbox import Outbox
+from streamweaver_sinks.websocket.session import Client, Offer
+from streamweaver_sinks.websocket.views import Views
 
-AUTH_SECONDS = 5.0
-HISTORY_SECONDS = 5.0
 HISTORY_READS = 4
 """How many histories are read at a time, over all clients."""
 
-UNSEEN_MS = 10_000
-"""For how long after joining live records are compared with the history."""
-
-MISTAKES = 5
-"""How many messages of one client may be wrong: each gets an error, one more closes the connection."""
-
-MESSAGES_PER_SECOND = 10.0
-MESSAGES_AT_ONCE = 30
-
 CLIENT_COST_SECONDS = 0.0002
 """Frames come less often the more clients there are, by this much for each, so that sending cannot fill the core."""
-
-SEND_BUFFER_BYTES = 256 * 1024
-"""What the system keeps for a client that does not read; it is not counted in the queue."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +44,8 @@ class Limits:
     heartbeat_seconds: float
     handshake_seconds: float
     stall_seconds: float
+    views: int
+    view_seconds: float
 
 
 @attrs.frozen(kw_only=True)
@@ -69,20 +58,6 @@ class Access:
     hosts: Sequence[str]
 
 
-@attrs.define(eq=False)
-class Client:
-    """One connected client."""
-
-    connection: ServerConnection
-    outbox: Outbox
-    task: "asyncio.Task[Any]"
-    implicit: bool = False
-    mistakes: int = 0
-    credit: float = MESSAGES_AT_ONCE
-    credited: float = 0.0
-    sent: float = 0.0
-
-
 class Server:
     """Accepts clients and sends them the channels' records. Everything in it runs on the event loop."""
 
@@ -92,7 +67,7 @@ class Server:
         self.limits = limits
         self.channels = {name: Channel(name, self._count_dropped, context.now) for name in context.topics}
         self.clients: set[Client] = set()
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._admitted: dict[ServerConnection, tuple[admission.Wish, bool]] = {}
         self._server: LibraryServer | None = None
@@ -100,7 +75,17 @@ class Server:
         self._flush: asyncio.TimerHandle | None = None
         self._flushed = 0.0
         self._heart: asyncio.Task[None] | None = None
-        self._reads = asyncio.Semaphore(HISTORY_READS)
+        reads = asyncio.Semaphore(HISTORY_READS)
+        self.views = Views(context, limits.view_seconds, limits.views, reads)
+        self._offer = Offer(
+            context=context,
+            channels=self.channels,
+            views=self.views,
+            token=access.token,
+            history=limits.history,
+            stall_seconds=limits.stall_seconds,
+            reads=reads,
+        )
         self._closing = False
 
     # -- life -------------------------------------------------------------------------------------
@@ -120,7 +105,7 @@ class Server:
             open_timeout=limits.handshake_seconds,
             close_timeout=2,
             max_size=limits.max_message_bytes,
-            logger=_library_logger(self.context),
+            logger=library_logger(self.context),
         )
         self._heart = self._loop.create_task(self._heartbeats())
         return int(next(iter(self._server.sockets)).getsockname()[1])
@@ -133,6 +118,7 @@ class Server:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, return_exceptions=True)
+        await self.views.stop()
         if self._server is None:
             return
         self._server.close(close_connections=False)
@@ -170,26 +156,20 @@ class Server:
         if self.limits.disconnect_slow:
             for client in self.clients:
                 if client.outbox.overflowed:
-                    self._cut_off(client)
-
-    def _cut_off(self, client: Client) -> None:
-        """Drop the connection of a client that is too slow to be told anything."""
-        self.context.count("disconnected")
-        client.outbox.overflowed = False
-        client.connection.transport.abort()
+                    client.cut_off()
 
     # -- the handshake ----------------------------------------------------------------------------
 
-    def _connect(self, *arguments: Any, **options: Any) -> "_Connection":
-        return _Connection(self, *arguments, **options)
+    def _connect(self, *arguments: Any, **options: Any) -> Connection:
+        return Connection(self, *arguments, **options)
 
-    def opened(self, connection: "_Connection") -> bool:
+    def opened(self, connection: Connection) -> bool:
         """Note a new connection, before its handshake; False when there are so many that it is cut off at once."""
         self._connections.add(connection)
         self._by_address[connection.address] += 1
         return not self._closing and len(self._connections) <= self.limits.max_clients * 2 + 16
 
-    def closed(self, connection: "_Connection") -> None:
+    def closed(self, connection: Connection) -> None:
         """Note the end of a connection."""
         self._connections.discard(connection)
         self._admitted.pop(connection, None)
@@ -203,7 +183,7 @@ class Server:
         try:
             if len(self._connections) > self.limits.max_clients:
                 raise admission.Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
-            address = cast(_Connection, connection).address
+            address = cast(Connection, connection).address
             if self._by_address[address] > self.limits.max_clients_per_address:
                 raise admission.Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many clients from this address")
             for name in ("Host", "Origin", "Authorization"):
@@ -220,136 +200,24 @@ class Server:
         self._admitted[connection] = (wish, allowed)
         return None
 
-    # -- a client's life --------------------------------------------------------------------------
+    # -- clients ----------------------------------------------------------------------------------
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         wish, allowed = self._admitted.pop(connection)
-        outbox = Outbox(self.limits.queue, self.limits.queue_bytes)
         task = asyncio.current_task()
         assert task is not None
-        client = Client(connection, outbox, task)
-        client.credited = client.sent = self._loop.time()
-        sender = None
+        client = Client(connection, Outbox(self.limits.queue, self.limits.queue_bytes), task, self._offer)
         try:
-            if not allowed and not await self._authenticate(client):
+            if not allowed and not await client.authenticate():
                 return
             self.clients.add(client)
             self.context.gauge("clients", len(self.clients))
-            names = list(self.channels)
-            hello = protocol.say("hello", protocol=protocol.VERSION, channels=names, subscribed=wish.channels)
-            await connection.send(hello, text=True)
-            sender = self._loop.create_task(self._send(client))
-            for name in wish.channels:
-                await self._join(client, self.channels[name], protocol.Subscribe(name, history=wish.history))
-            client.implicit = wish.implicit
-            async for message in connection:
-                await self._hear(client, message)
+            await client.serve(wish)
         except ConnectionClosed:
             pass
         finally:
             self.clients.discard(client)
             self.context.gauge("clients", len(self.clients))
-            for channel in self.channels.values():
-                channel.subscriptions.pop(client, None)
-            if sender is not None:
-                sender.cancel()
-                await asyncio.gather(sender, return_exceptions=True)
-            outbox.clear()
-
-    async def _authenticate(self, client: Client) -> bool:
-        """Wait for the token as the first message."""
-        connection, token = client.connection, self.access.token
-        shown: Any = None
-        try:
-            async with asyncio.timeout(AUTH_SECONDS):
-                shown = protocol.parse(_as_text(await connection.recv()))
-        except (TimeoutError, ValueError):
-            pass
-        if isinstance(shown, protocol.Auth) and token is not None and admission.same_token(shown.token, token):
-            return True
-        self.context.count("refused")
-        await connection.close(CloseCode.POLICY_VIOLATION, "authentication failed")
-        return False
-
-    async def _hear(self, client: Client, message: str | bytes) -> None:
-        """Do what a message of a client asks for."""
-        connection = client.connection
-        now = self._loop.time()
-        client.credit = min(MESSAGES_AT_ONCE, client.credit + (now - client.credited) * MESSAGES_PER_SECOND)
-        client.credited = now
-        if client.credit < 1:
-            await connection.close(CloseCode.POLICY_VIOLATION, "too many messages")
-            return
-        client.credit -= 1
-        try:
-            wanted = protocol.parse(_as_text(message))
-            match wanted:
-                case protocol.Subscribe():
-                    channel = self._channel(wanted.channel)
-                    if client.implicit:
-                        self._leave_all(client)
-                    answer = protocol.say("subscribed", channel=channel.name)
-                    await connection.send(answer, text=True)
-                    await self._join(client, channel, wanted)
-                case protocol.Unsubscribe():
-                    client.implicit = False
-                    self._channel(wanted.channel).subscriptions.pop(client, None)
-                    await connection.send(protocol.say("unsubscribed", channel=wanted.channel), text=True)
-                case protocol.Ping():
-                    await connection.send(protocol.say("pong", id=wanted.id), text=True)
-                case protocol.Auth():
-                    raise ValueError("auth: expected only as the first message, of a server with a token")
-        except ValueError as wrong:
-            client.mistakes += 1
-            if client.mistakes > MISTAKES:
-                await connection.close(CloseCode.POLICY_VIOLATION, "too many wrong messages")
-                return
-            await connection.send(protocol.say("error", message=str(wrong)[:500]), text=True)
-
-    def _channel(self, name: str) -> Channel:
-        channel = self.channels.get(name)
-        if channel is None:
-            raise ValueError(f"no channel {name[:100]!r}: there are {', '.join(self.channels)}")
-        return channel
-
-    def _leave_all(self, client: Client) -> None:
-        client.implicit = False
-        for channel in self.channels.values():
-            channel.subscriptions.pop(client, None)
-
-    async def _join(self, client: Client, channel: Channel, wanted: protocol.Subscribe) -> None:
-        subscription = Subscription(client.outbox, protocol.matcher(wanted.where))
-        limit = min(wanted.history, self.limits.history)
-        # What waits belongs to those who were there before.
-        channel.flush()
-        channel.subscriptions[client] = subscription
-        if not limit:
-            return
-        subscription.start_joining()
-        history = []
-        try:
-            async with asyncio.timeout(HISTORY_SECONDS), self._reads:
-                history = await self.context.history(channel.name, limit)
-        except Exception as error:  # a view without its past is better than none
-            self.context.log("no history for a client", level="warning", channel=channel.name, error=repr(error))
-        channel.send_history(subscription, history, self.context.now() + UNSEEN_MS)
-
-    async def _send(self, client: Client) -> None:
-        """Send what is in the client's outbox, as fast as the client takes it."""
-        connection, outbox, stall = client.connection, client.outbox, self.limits.stall_seconds
-        try:
-            while True:
-                message = outbox.take()
-                if message is None:
-                    await outbox.waiting.wait()
-                    continue
-                async with asyncio.timeout(stall):
-                    await connection.send(message, text=True)
-                client.sent = self._loop.time()
-        except TimeoutError:
-            self._cut_off(client)
-        except ConnectionClosed:
-            pass
 
     async def _heartbeats(self) -> None:
         """Let no client wait longer than `heartbeat_seconds` for some message."""
@@ -360,62 +228,3 @@ class Server:
             for client in self.clients:
                 if now - client.sent >= half * 0.9:
                     client.outbox.beat()
-
-
-class _Connection(ServerConnection):
-    """The library's connection, with limits that hold before the handshake and for clients that never read."""
-
-    def __init__(self, owner: Server, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._owner = owner
-        self.address = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
-        raw = transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        super().connection_made(transport)
-        if not self._owner.opened(self):
-            self.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.closed(self)
-        super().connection_lost(exc)
-
-    # The library answers pings without regard to the write buffer: a client that pings and never reads would fill
-    # the memory. So nothing is read from a client that does not read.
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self.recv_messages.paused:
-            self.transport.resume_reading()
-
-
-def _as_text(message: str | bytes) -> str:
-    if isinstance(message, bytes):
-        raise ValueError("got a binary message, expected JSON text")  # noqa: TRY004 - the client's mistake
-    return message
-
-
-class _ToContext(logging.Handler):
-    """Hands the library's complaints to the stage's log."""
-
-    def __init__(self, log: Callable[..., None]) -> None:
-        super().__init__(logging.ERROR)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        self._log(f"websocket: {record.getMessage()}", level="warning", error=repr(error))
-
-
-def _library_logger(context: SinkContext) -> logging.Logger:
-    """Make a logger of our own, outside the hierarchy: at debug level the library would log headers with tokens."""
-    logger = logging.Logger("websocket", logging.ERROR)
-    logger.addHandler(_ToContext(context.log))
-    return logger

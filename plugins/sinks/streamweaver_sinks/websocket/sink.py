@@ -1,5 +1,6 @@
 """The websocket sink: a live view of topics for browsers and programs."""
 
+import asyncio
 import errno
 import ssl
 from pathlib import Path
@@ -42,6 +43,9 @@ class Websocket:
     A client that connects to `ws://host:port/` gets every channel; `/<channel>` or `?channels=a,b` get some, and
     messages of the client subscribe with filters and history. Records come in frames, each record encoded once for
     all clients. Nothing waits for a slow client: its oldest frames are dropped, counted, and it is told how many.
+
+    A client may also look at a view (`line`, `bar`, `table` ...) as the dashboard draws it: small messages, whatever
+    flows.
 
     The server is on this machine alone unless `host` says otherwise, and then it wants a token.
     """
@@ -92,6 +96,12 @@ class Websocket:
     history: int = option(
         default=1000, help="records of the past that a client may ask for, at most", example=200, ge=0, le=10_000
     )
+    max_views: int = option(
+        default=16, help="different views that clients may look at, over all; 0 for none", example=32, ge=0, le=1000
+    )
+    view_seconds: Seconds = option(
+        default=0.1, help="time between two updates of a view", example="200ms", ge=0.05, le=10
+    )
     frame_seconds: Seconds = option(
         default=0.005,
         help="time between two frames of a channel; the first record after a silence goes at once",
@@ -118,6 +128,19 @@ class Websocket:
     """The port while the sink is open; of use when `port` is 0."""
     _server: Server | None = attrs.field(default=None, init=False, repr=False)
 
+    def claims(self) -> list[str]:
+        """Nobody else may listen on the port."""
+        return [f"port {self.port}"] if self.port else []
+
+    async def probe(self) -> None:
+        """Look whether the port is free; Fatal if not, as it is while the pipeline runs."""
+        try:
+            server = await asyncio.get_running_loop().create_server(asyncio.Protocol, self.host, self.port)
+        except OSError as error:
+            raise Fatal(self._cannot_listen(error)) from error
+        server.close()
+        await server.wait_closed()
+
     async def open(self, context: SinkContext) -> None:
         """Start listening; Fatal when the options or the port do not allow it."""
         tls = self._tls()
@@ -138,6 +161,8 @@ class Websocket:
                 heartbeat_seconds=self.heartbeat_seconds,
                 handshake_seconds=self.handshake_seconds,
                 stall_seconds=self.stall_seconds,
+                views=self.max_views,
+                view_seconds=self.view_seconds,
             ),
         )
         try:
@@ -154,6 +179,7 @@ class Websocket:
         server = self._server
         if server is None:
             raise Fatal("websocket: written before it was opened")
+        server.views.add(batch)
         channel = server.channels.get(batch.topic)
         if channel is not None and channel.subscriptions:
             channel.add(batch.records)

@@ -425,7 +425,7 @@ async def test_without_the_token_the_connection_is_closed_with_1008(start: Start
 
 async def test_a_wrong_header_is_401_and_silence_ends_in_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong bearer is refused at once, a silent client after its time."""
-    monkeypatch.setattr("streamweaver_sinks.websocket.server.AUTH_SECONDS", 0.05)
+    monkeypatch.setattr("streamweaver_sinks.websocket.session.AUTH_SECONDS", 0.05)
     sink, _ = await start(token=TOKEN)
     assert await refused(sink, additional_headers={"Authorization": "Bearer wrong"}) == 401
     async with connect(url(sink)) as client:
@@ -558,3 +558,17 @@ async def test_written_before_opened_is_an_error() -> None:
     with pytest.raises(Fatal):
         await write(sink, 1)
     await sink.close()
+
+
+async def test_a_probe_says_whether_the_port_is_free() -> None:
+    """It does not keep the port; two sinks on one port claim the same, and a sink on any free port claims none."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Fatal, match=f"port {port} of 127.0.0.1 is in use"):
+            await Websocket(port=port).probe()
+    await Websocket(port=port).probe()
+    await Websocket(port=port).probe()
+    assert Websocket(port=port).claims() == [f"port {port}"]
+    assert Websocket(port=0).claims() == []
