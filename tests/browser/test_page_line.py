@@ -19,6 +19,14 @@ def number(page: Page):
     return panel(page, "Price now").locator(".number-value")
 
 
+def heap_of(page: Page) -> float:
+    """Bytes of the page's heap that are in use, after a collection."""
+    cdp = page.context.new_cdp_session(page)
+    cdp.send("HeapProfiler.enable")
+    cdp.send("HeapProfiler.collectGarbage")
+    return float(cdp.send("Runtime.getHeapUsage")["usedSize"])
+
+
 def test_page_survives_a_restart_of_the_server(pipeline, view):
     """When the server dies the page says since when it is stale; with the next one it goes on and marks the time."""
     shop = pipeline()
@@ -94,10 +102,11 @@ def test_page_fills_and_shows_a_gap(pipeline, view):
     expect(notes.locator(".feed-row", has_text="lost on the way")).to_be_visible()
 
 
-def test_page_hidden_watches_nothing_and_catches_up(pipeline, view):
-    """A hidden page asks for no panels and gets none; shown again it begins with a fresh snapshot."""
+def test_page_hidden_for_an_hour_watches_nothing_and_catches_up(pipeline, view):
+    """A hidden page asks for no panels, gets none and grows by nothing; shown again it begins with a fresh snapshot."""
     shop = pipeline()
     page = view(shop, fresh=True)
+    page.clock.install()
     frames: list[dict] = []
     wishes: list[dict] = []
     servers = []
@@ -134,12 +143,16 @@ def test_page_hidden_watches_nothing_and_catches_up(pipeline, view):
     servers[-1].send('{"type": "ping", "id": 1}')
     while not any(frame["type"] == "pong" for frame in frames):
         page.wait_for_timeout(20)
-    seen = len(frames)
+    seen, heap = len(frames), heap_of(page)
     shop.write(*({"symbol": "A", "price": n} for n in range(2, 500)))
+    # An hour for the page: all its timers, and thousands of records that it might have kept.
+    for _ in range(60):
+        page.clock.fast_forward(60_000)
     # Another page shows that the server had frames to send.
     expect(number(view(shop))).to_have_text("499.00")
     assert not any(frame.get("panels") or frame.get("metrics") for frame in frames[seen:])
     assert number(page).inner_text() == "1.00"
+    assert heap_of(page) - heap < 1_000_000
 
     page.evaluate(hide, False)
     expect(number(page)).to_have_text("499.00")
