@@ -66,6 +66,7 @@ def plugin(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
         "doc": found.doc,
         "distribution": origin.distribution,
         "version": origin.version,
+        "api": found.api,
         "guarantee": guarantee(found),
         "blocking": found.blocking,
         "single": found.single,
@@ -102,6 +103,7 @@ def facts(found: Mapping[str, Any]) -> dict[str, str]:
         "key": found["key"] and f"the field `{found['key']}`, unless the stage says another",
         "instances": "one a pipeline, however many workers run" if found["single"] else None,
         "runs": "in a thread of its stage" if found["blocking"] else None,
+        "written for": f"plugin API {found['api']}",
     }
     return {label: sentence for label, sentence in sentences.items() if sentence}
 

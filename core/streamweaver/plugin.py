@@ -16,6 +16,9 @@ from streamweaver.errors import PluginLoadError
 API_VERSION = 1
 """The version of the plugin contract that this release offers."""
 
+OLDEST_API = 1
+"""The oldest version of the contract for which a plugin may have been written; older than `API_VERSION` warns."""
+
 Kind = Literal["producer", "transform", "sink", "broker", "codec"]
 
 NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
@@ -49,6 +52,7 @@ class OptionInfo:
     example: Any = None
     secret: bool = False
     bounds: Bounds = Bounds()
+    deprecated: str = ""
 
 
 def option(
@@ -66,12 +70,14 @@ def option(
     pattern: str | None = None,
     min_length: int | None = None,
     validator: Callable[[Any, Any, Any], None] | Sequence[Callable[[Any, Any, Any], None]] | None = None,
+    deprecated: str = "",
 ) -> Any:
     """Declare one option of a plugin: attrs' `field` with help, example and bounds.
 
     Options are keyword-only. Without `default` or `factory` the option is required. `secret` values never show in
     logs, errors, `repr`, status or dead letters. Bounds and `validator` are checked when the pipeline file is
-    read, each violation reported at its line.
+    read, each violation reported at its line. `deprecated` says what to write instead: whoever still sets the option is
+    warned with that, at its line.
     """
     bounds = Bounds(ge, gt, le, lt, tuple(choices) if choices is not None else None, pattern, min_length)
     return attrs.field(
@@ -79,7 +85,7 @@ def option(
         kw_only=True,
         repr=(lambda _: "***") if secret else True,
         validator=validator,
-        metadata={OptionInfo.KEY: OptionInfo(help, example, secret, bounds)},
+        metadata={OptionInfo.KEY: OptionInfo(help, example, secret, bounds, deprecated)},
     )
 
 

@@ -6,9 +6,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from streamweaver.codecs import Bytes, Json, Msgpack, Text
+from streamweaver.plugin import plugin_of
 from streamweaver.testing import conformance
+from streamweaver.testing.conformance.promises.declared import DECLARED
 from streamweaver_brokers.embedded import Embedded
+from streamweaver_brokers.kafka import Kafka
 from streamweaver_producers.file_tail import FileTail
 from streamweaver_producers.ndjson_file import NdjsonFile
 from streamweaver_producers.server_logs import ServerLogs
@@ -109,8 +114,15 @@ test_bytes = conformance.codec(Bytes, values=[b"", b"\x00\xff"])
 
 test_embedded = conformance.broker(Embedded)
 
-ELSEWHERE = {("brokers", "kafka")}
-"""What needs a server, and is tested where there is one."""
+KAFKA = conformance.Suite(plugin=plugin_of(Kafka), targets=(Kafka,), options={"servers": ["127.0.0.1:9"]})
+
+
+@pytest.mark.parametrize(
+    "behaviour", [found for found in DECLARED if found.left_out(KAFKA) is None], ids=lambda found: found.name
+)
+def test_kafka(behaviour: conformance.Behaviour, tmp_path: Path) -> None:
+    """What can be known without a server; `brokers/kafka` has the behaviours that need one."""
+    conformance.check(KAFKA, behaviour, tmp_path)
 
 
 def test_none_is_left_out() -> None:
@@ -122,4 +134,4 @@ def test_none_is_left_out() -> None:
         for point in entry_points(group=f"streamweaver.{kind}")
         if point.dist is not None and point.dist.name == "streamweaver"
     }
-    assert {f"test_{name}" for _, name in offered - ELSEWHERE} <= globals().keys()
+    assert {f"test_{name}" for _, name in offered} <= globals().keys()

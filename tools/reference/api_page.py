@@ -39,8 +39,9 @@ def facade() -> str:
         # The decorators' names are those of the contracts, but for a capital: their anchors would be the same.
         title = "The decorator `{}`" if module == "streamweaver.decorators" else "`{}`"
         text += "".join(section(name, title=title.format(name.name)) for name in own)
-    left = [name.name for name in found if name.module not in GROUPS]
-    assert not left, f"{left}: say in GROUPS where their module is told of"
+    left = [name for name in found if name.module not in GROUPS]
+    if left:
+        text += "\n## Further\n" + "".join(map(section, left))
     return text
 
 

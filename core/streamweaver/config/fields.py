@@ -39,7 +39,7 @@ def fields_table(cls: Any) -> list[FieldRow]:
                 type=expected(kinds[name]),
                 required=field.default is attrs.NOTHING,
                 default="" if default is attrs.NOTHING else MASK if info.secret and default else _written(default),
-                help=info.help,
+                help=f"{info.help} (deprecated: {info.deprecated})" if info.deprecated else info.help,
                 example="" if info.example is None else _written(plain(info.example)),
                 bounds=bounds_in_words(info.bounds),
                 secret=info.secret,

@@ -65,7 +65,7 @@ def build(
         given.refuse(cls)
     base = attrs_class(cls) or cls
     fields, kinds = option_fields(base), option_types(cls)
-    before = len(findings.items)
+    before = findings.mistakes
     read = {key: child for key, child in node.value.items() if (only is None or key in only) and key not in ignore}
     known = [*fields, *(name for name in ignore if name not in fields)]
     for key in read:
@@ -77,8 +77,11 @@ def build(
             findings.add(node, f"missing key {name!r}, expected {expected(kinds[name])}")
     values = _values(given, fields, kinds, read, convert)
     _check(given, base, fields, read, values)
-    if len(findings.items) > before or len(values) < len(read):
+    if findings.mistakes > before or len(values) < len(read):
         raise RefusedError
+    for name, child in read.items():
+        if instead := option_info(fields[name]).deprecated:
+            findings.add(child, f"deprecated: {instead}", warning=True)
     try:
         return base(**{str(fields[name].alias): value for name, value in values.items()})
     except Exception as error:  # the plugin's code: whatever it raises is its way to refuse

@@ -100,9 +100,14 @@ class Findings:
         self.items.append(Finding(mark.file, mark.line, mark.column, text, warning))
 
     @property
+    def mistakes(self) -> int:
+        """How many mistakes there are; warnings are none."""
+        return sum(not item.warning for item in self.items)
+
+    @property
     def failed(self) -> bool:
-        """Whether there is any mistake; warnings are none."""
-        return any(not item.warning for item in self.items)
+        """Whether there is any mistake."""
+        return self.mistakes > 0
 
     def raise_errors(self) -> None:
         """Raise ConfigError with everything noted, if there is any mistake."""

@@ -139,6 +139,8 @@ def _option(field: "attrs.Attribute[Any]", type_: Any, definitions: Definitions)
     made = dict(schema_of(type_, definitions, info.bounds))
     if info.help:
         made["description"] = info.help
+    if info.deprecated:
+        made["deprecated"] = True
     if info.secret:
         made["writeOnly"] = True
     elif (default := default_of(field)) is not attrs.NOTHING:

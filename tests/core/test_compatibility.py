@@ -1,0 +1,121 @@
+"""What plugins may rely on: the names around the facade, versions of the contract, and warnings before anything goes.
+
+The facade's own names are listed in `test_facade`.
+"""
+
+import inspect
+from typing import Any
+
+import attrs
+import pytest
+
+from streamweaver import Record, decorators, option, registry, testing, transform
+from streamweaver.config import fields_table, json_schema, parse
+from streamweaver.graph.build import build
+from streamweaver.hooks import Hooks
+from streamweaver.registry import Registry
+from streamweaver.testing import conformance
+
+TESTING = ["FakeClock", "FakeContext", "FakeState", "Ran", "run", "run_async"]
+
+CONFORMANCE = [
+    *("VALUES", "Behaviour", "Suite", "Test", "Verdict"),
+    *("behaviours", "broker", "check", "codec", "guarantee", "producer", "run", "sink", "transform"),
+]
+
+HOOKS = {
+    "pipeline_starting": ["pipeline", "stages", "surroundings"],
+    "pipeline_viewed": ["pipeline", "surroundings"],
+    "pipeline_stopped": ["pipeline", "error"],
+    "stage_started": ["stage"],
+    "stage_failed": ["stage", "error", "restart_in"],
+    "stage_ended": ["stage"],
+    "unit_done": ["stage", "received", "out", "seconds"],
+    "metrics_published": ["pipeline", "metrics"],
+}
+
+DECLARED = {
+    "producer": ["api", "resumes", "blocking", "key", "example"],
+    "transform": ["api", "blocking", "groups_by", "example"],
+    "sink": ["api", "delivery", "blocking", "single", "example"],
+    "codec": ["api", "example"],
+    "broker": ["api", "example"],
+}
+"""What a decorator takes beside the name; a word may be added, none may go or change its meaning."""
+
+SUITES = {
+    "producer": ["target", "options", "prepare", "more", "patience_seconds"],
+    "transform": ["target", "records", "options", "bad", "prepare", "patience_seconds"],
+    "sink": ["target", "options", "read", "record", "bad", "fail", "restore", "prepare", "patience_seconds"],
+    "codec": ["target", "options", "values"],
+    "broker": ["target", "options", "prepare"],
+}
+
+
+def words(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def test_public_names_of_the_testing_kit() -> None:
+    """The tests of plugins rely on these: adding one is a decision, removing one breaks them."""
+    assert sorted(testing.__all__) == sorted(TESTING)
+    assert sorted(conformance.__all__) == sorted(CONFORMANCE)
+    assert {name: words(getattr(conformance, name)) for name in SUITES} == SUITES
+
+
+def test_public_words_of_decorators_and_hooks() -> None:
+    """Plugins and observers rely on these."""
+    assert {name: words(getattr(decorators, name))[1:] for name in DECLARED} == DECLARED
+    assert {name: words(hook) for name, hook in vars(Hooks).items() if not name.startswith("_")} == HOOKS
+
+
+@transform("sized")
+@attrs.frozen
+class Sized:
+    """A transform with an option that has got another name."""
+
+    length: int = option(default=1, help="how long")
+    size: int = option(default=0, help="how long", deprecated="write `length`")
+
+    def process_record(self, record: Record, _context: Any) -> Record:
+        return record
+
+
+FILE = """\
+name: page
+topics: {given: {external: true}}
+flows:
+  one:
+    from: given
+    steps:
+      - {use: sized, size: 3}
+    to: made
+"""
+
+
+def test_a_deprecated_option_warns_with_what_to_write() -> None:
+    """At its line, and the pipeline is taken all the same; who does not set it is left in peace."""
+    known = Registry()
+    known.add([Sized])
+    plan, warnings = build(parse(FILE, "page.yaml"), known)
+    assert plan.stages["one"].steps[0].use.options.size == 3
+    assert [str(warning) for warning in warnings] == [
+        "page.yaml:7:28: warning: flows.one.steps[0].size: deprecated: write `length`"
+    ]
+    assert build(parse(FILE.replace("size: 3", "length: 3"), "page.yaml"), known)[1] == []
+
+
+def test_a_deprecated_option_is_shown_as_such() -> None:
+    """In `plugin show`, in the reference, and to editors."""
+    assert fields_table(Sized)[1].help == "how long (deprecated: write `length`)"
+    assert json_schema(Sized)["properties"]["size"]["deprecated"] is True
+    assert "deprecated" not in json_schema(Sized)["properties"]["length"]
+
+
+def test_a_plugin_for_an_older_contract_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the next contract is being introduced, plugins for the one before work, and say what to do."""
+    monkeypatch.setattr(registry, "API_VERSION", 2)
+    known = Registry()
+    with pytest.warns(FutureWarning, match=r"transform 'sized' was written for plugin API 1, .*@transform\(api=2\)"):
+        known.add([Sized])
+    assert known.load("transform", "sized").options is Sized
