@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from tools.load.measure import Measurement
+from tools.load.measure import broker, measure
 from tools.load.report import page
+
+WARM_RATE, WARM_SECONDS = 2_000, 30
 
 
 def _tell(progress: Progress, task: TaskID, done: float) -> None:
@@ -28,13 +30,15 @@ def main() -> int:
     rates = [int(rate) for rate in chosen.rates.split(",")]
     loads = []
     columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
-    with (
-        Measurement(clients=chosen.clients) as measurement,
-        Progress(*columns, TimeRemainingColumn(), transient=False) as progress,
-    ):
+    with broker() as (kafka, folder), Progress(*columns, TimeRemainingColumn(), transient=False) as progress:
+        # A broker that has just started compiles its code for half a minute.
+        task = progress.add_task("warming up", total=WARM_SECONDS)
+        measure(kafka, folder, WARM_RATE, WARM_SECONDS, clients=1, tell=partial(_tell, progress, task))
         for rate in rates:
             task = progress.add_task(f"{rate:,} records/s", total=chosen.seconds)
-            load = measurement.run(rate, chosen.seconds, tell=partial(_tell, progress, task))
+            load = measure(
+                kafka, folder, rate, chosen.seconds, clients=chosen.clients, tell=partial(_tell, progress, task)
+            )
             progress.update(task, completed=chosen.seconds)
             loads.append(load)
             progress.console.print(json.dumps(load.summary()), soft_wrap=True, highlight=False)

@@ -40,7 +40,7 @@ async def watch(port: int) -> dict[str, Any]:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     decode = msgspec.json.Decoder(Message).decode
-    async with connect(f"ws://127.0.0.1:{port}/prices", max_size=None, compression=None) as client:
+    async with connect(f"ws://127.0.0.1:{port}/", max_size=None, compression=None) as client:
         print("connected", flush=True)  # noqa: T201
         with contextlib.suppress(ConnectionClosed, asyncio.CancelledError):
             async for text in client:

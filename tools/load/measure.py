@@ -1,4 +1,4 @@
-"""Running loads: one broker for all, and for each rate fresh topics, a process for each stage, and clients."""
+"""Running one load: a process for each stage, the dashboard, and clients, on a broker that several loads share."""
 
 import importlib.util
 import json
@@ -11,9 +11,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 STREAMWEAVER = Path(sys.executable).with_name("streamweaver")
 PATIENCE = 120.0
 WARM_UP_SECONDS = 5
+"""Left out of latency and lag; what is lost counts from the start."""
 LAG = re.compile(r'^streamweaver_lag_(records|seconds)\{.*stage="(?:averages|live)"\} (\S+)', re.MULTILINE)
 
 
@@ -42,28 +43,22 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Measurement:
-    """A broker that lives as long as this is entered."""
+@contextmanager
+def broker() -> Iterator[tuple[Any, Path]]:
+    """A running broker, and a folder for everything."""
+    with tempfile.TemporaryDirectory() as name:
+        kafka = _kafka(Path(name) / "kafka")
+        kafka.start()
+        try:
+            yield kafka, Path(name)
+        finally:
+            kafka.stop()
 
-    def __init__(self, *, clients: int) -> None:
-        self._clients = clients
-        self._folder = tempfile.TemporaryDirectory()
-        self._broker = _kafka(Path(self._folder.name) / "kafka")
 
-    def __enter__(self) -> Self:
-        """Start the broker."""
-        self._broker.start()
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Stop it and remove what it kept."""
-        self._broker.stop()
-        self._folder.cleanup()
-
-    def run(self, rate: int, seconds: int, *, tell: Callable[[float], None]) -> Load:
-        """Hold a rate for a time; every record that is made reaches each client, or is lost."""
-        with _Rate(rate, seconds, self._broker, self._clients, Path(self._folder.name)) as one:
-            return one.measure(tell)
+def measure(kafka: Any, folder: Path, rate: int, seconds: int, *, clients: int, tell: Callable[[float], None]) -> Load:
+    """Hold a rate for a time, on topics of its own; every record that is made reaches each client, or is lost."""
+    with _Rate(rate, seconds, kafka, clients, folder) as one:
+        return one.measure(tell)
 
 
 class _Rate:
@@ -74,6 +69,9 @@ class _Rate:
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._clients: list[subprocess.Popen[str]] = []
         self._env = {**os.environ, "LOAD_KAFKA": broker.address}
+        self._file = folder / f"{rate}x{seconds}.yaml"
+        text = (HERE / "pipeline.yaml").read_text()
+        self._file.write_text(re.sub(r"\b(load|trades|prices)\b", rf"\1_{rate}_{seconds}", text))
 
     def __enter__(self) -> Self:
         return self
@@ -91,15 +89,15 @@ class _Rate:
             )
 
     def _stage(self, name: str, *more: object) -> None:
-        settings = (f"name=load_{self._rate}", f"sinks.live.port={self._port}", f"producers.stocks.rate={self._rate}")
+        settings = (f"sinks.live.port={self._port}", f"producers.stocks.rate={self._rate}")
         options = [
             part for setting in (*settings, f"producers.stocks.count={self._count}") for part in ("--set", setting)
         ]
-        data = self._folder / f"{self._rate}-data"
+        data = self._folder / f"{self._file.stem}-data"
         if name == "dashboard":
-            self._start(name, STREAMWEAVER, "dashboard", HERE / "pipeline.yaml", *options, "--port", self._page)
+            self._start(name, STREAMWEAVER, "dashboard", self._file, *options, "--port", self._page)
         else:
-            up = (STREAMWEAVER, "pipeline", "up", HERE / "pipeline.yaml", "--no-dashboard", "--data", data)
+            up = (STREAMWEAVER, "pipeline", "up", self._file, "--no-dashboard", "--data", data)
             self._start(name, *up, *options, "--only", name, *more)
 
     def _until(self, holds: Callable[[], Any], what: str, seconds: float = PATIENCE) -> None:

@@ -24,22 +24,28 @@ def _standins() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """Our image, built from this tree, and the others that the files name."""
-    standins = _standins()
+def standins() -> ModuleType:
+    """The program that has the images that ours are built on; they are here when this returns."""
+    module = _standins()
     try:
-        standins.images()
-    except standins.MissingPartError as error:
+        module.images()
+    except module.MissingPartError as error:
         pytest.fail(str(error))
+    return module
+
+
+@pytest.fixture(scope="session")
+def image(standins: ModuleType) -> str:
+    """Our image, built from this tree."""
     name = "streamweaver:compose-test"
     standins.run("docker", "build", "-q", "-t", name, ROOT, env=standins.classic())
     return name
 
 
 @pytest.fixture(scope="session")
-def secrets() -> Path:
+def secrets(standins: ModuleType) -> Path:
     """Certificates, passwords and tokens."""
-    _standins().run("sh", COMPOSE / "secure/generate.sh")
+    standins.run("sh", COMPOSE / "secure/generate.sh")
     return COMPOSE / "secure/secrets"
 
 
