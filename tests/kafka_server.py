@@ -8,6 +8,7 @@ import importlib.util
 import os
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,39 @@ def local_kafka(data: Path, **options: Any) -> Any:
     kafka = tool.LocalKafka(data, settings=settings, **{"port": tool.free_port(), **options})
     kafka.java = tool.QUICK_JAVA
     return kafka
+
+
+REPLICATED = {
+    "default.replication.factor": "3",
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "transaction.state.log.min.isr": "2",
+    "min.insync.replicas": "2",
+    "broker.session.timeout.ms": "3000",
+}
+"""Settings of a cluster of which one broker may be away."""
+
+
+@contextmanager
+def local_cluster(folder: Path) -> Iterator[list[Any]]:
+    """Run three brokers, which are their own controllers; everything is kept three times, twice before it counts."""
+    free_port = load_tool().free_port
+    controllers = {node: free_port() for node in (1, 2, 3)}
+    voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in controllers.items())
+    same = {"settings": REPLICATED, "voters": voters, "cluster": "A" * 22}
+    brokers = [
+        local_kafka(folder / str(node), node=node, controller_port=port, **same) for node, port in controllers.items()
+    ]
+    try:
+        # None of them answers before two are there.
+        for broker in brokers:
+            broker.launch(load_tool().jars())
+        for broker in brokers:
+            broker.wait()
+        yield brokers
+    finally:
+        for broker in brokers:
+            broker.kill()
 
 
 def seed() -> int:

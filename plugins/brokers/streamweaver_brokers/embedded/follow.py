@@ -10,12 +10,10 @@ import attrs
 from streamweaver import BrokerError, CorruptLogError, Fetched, Headers, Rows
 from streamweaver_brokers.embedded.log import Log, Partition
 from streamweaver_brokers.embedded.rows import Chunk
+from streamweaver_brokers.polling import POLL_BYTES, Waiter, share
 
-POLL_BYTES = 4 << 20
-
-LEAST_SHARE = 500
-"""Records of one partition in one poll, at least: less would decode the same chunk many times over."""
 LEAST_SHARE_BYTES = 256 << 10
+"""Bytes of one partition in one poll, at least: less would decode the same chunk many times over."""
 
 
 @attrs.define(slots=True, eq=False)
@@ -144,7 +142,7 @@ class Tap:
             for partition, start in starts.items()
         }
         self._ready: deque[Cursor] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter = Waiter()
         for cursor in self._cursors.values():
             cursor.partition.followers.append(self)
             self._consider(cursor)
@@ -160,7 +158,7 @@ class Tap:
                 raise BrokerError("the reader is closed")
             if fetched := self._take(max_records):
                 return fetched
-            if not self._ready and not await self._wait(loop, deadline):
+            if not self._ready and not await self._waiter.wait(deadline):
                 return []
 
     def seek(self, partition: Partition, offset: int) -> None:
@@ -184,7 +182,7 @@ class Tap:
             cursor.partition.followers.remove(self)
             if not cursor.partition.followers:
                 cursor.partition.recent.clear()
-        self._wake()
+        self._waiter.wake()
 
     def grown(self, partition: Partition) -> None:
         """Have the partition read at the next poll, and wake the one that waits."""
@@ -194,25 +192,7 @@ class Tap:
         if not cursor.waits and cursor.position < cursor.partition.end:
             cursor.waits = True
             self._ready.append(cursor)
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> bool:
-        """Wait until a partition grows; return False when the time is up."""
-        if deadline is not None and deadline <= loop.time():
-            return False
-        self._waiter = loop.create_future()
-        timer = None if deadline is None else loop.call_at(deadline, self._wake)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-        return True
+            self._waiter.wake()
 
     def _take(self, max_records: int) -> list[Fetched]:
         """Read each partition that has something, in turn; who gets nothing now is the first next time."""
@@ -222,11 +202,10 @@ class Tap:
         while turns and left > 0 and left_bytes > 0:
             cursor = self._ready.popleft()
             cursor.waits = False
-            share = min(left, max(left // turns, LEAST_SHARE))
-            share_bytes = min(left_bytes, max(left_bytes // turns, LEAST_SHARE_BYTES))
+            most, most_bytes = share(left, turns), share(left_bytes, turns, LEAST_SHARE_BYTES)
             turns -= 1
             try:
-                found, size = cursor.read(self._log, share, share_bytes)
+                found, size = cursor.read(self._log, most, most_bytes)
             except CorruptLogError:
                 self._consider(cursor)
                 if fetched:  # the others first; it is raised when nothing else waits

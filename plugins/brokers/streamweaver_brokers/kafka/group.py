@@ -2,21 +2,22 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from streamweaver import BrokerError, Fetched, StorageError
+from streamweaver import BrokerError, Fetched
+from streamweaver_brokers.kafka.acquire import Acquisition
 from streamweaver_brokers.kafka.assignor import LaneAssignor
 from streamweaver_brokers.kafka.client import end
-from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
+from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
 from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
-from streamweaver_brokers.kafka.local_copy import put_down, take_up
-from streamweaver_brokers.kafka.sender import Sender
-from streamweaver_brokers.kafka.table import Table, restore
+from streamweaver_brokers.kafka.local_copy import put_down
+from streamweaver_brokers.kafka.table import Table
 from streamweaver_brokers.kafka.watch import Watch
 
 if TYPE_CHECKING:
@@ -73,11 +74,13 @@ class Membership:
         self._lanes: dict[int, Lane] = {}
         self._owners: dict[TopicPartition, Lane] = {}
         self._assigned: dict[int, list[TopicPartition]] = {}
-        self._acquiring: dict[int, asyncio.Task[None]] = {}
+        self._acquisition = Acquisition(self, single=single)
         self._ending: set[asyncio.Task[None]] = set()
-        self._tables: dict[int, Table] = {}
         self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
         self._identity: tuple[str, int] | None = None
+        self._has_joined = False
+        self._forgotten: deque[float] = deque(maxlen=3)
+        """When the group last took us for somebody unknown."""
         self._left = False
         self._broken: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
@@ -107,7 +110,7 @@ class Membership:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
-        await self._stop_acquiring()
+        await self._acquisition.stop()
         while not self._queue.empty():
             item = self._queue.get_nowait()
             if isinstance(item, Lane):
@@ -154,11 +157,15 @@ class Membership:
             while error is not None:
                 known = lasting(error)
                 if known is not None or not isinstance(error, FAILURES):
-                    self._queue.put_nowait(known or BrokerError(f"group {self.group}: {text(error)}"))
+                    # Not to join again meanwhile.
+                    await end(self.consumer)
+                    for lane in self._lanes.values():
+                        lane.lose("its group cannot be worked in")
+                    self.offer(known or BrokerError(f"group {self.group}: {text(error)}"))
                     return
                 self.log("warning", "kafka consumer is replaced", reason=text(error))
                 self.settled.clear()
-                await self._stop_acquiring()
+                await self._acquisition.stop()
                 for lane in self._lanes.values():
                     lane.lose("its consumer is replaced")
                 self._owners.clear()
@@ -251,19 +258,41 @@ class Membership:
     def fail(self, error: Exception) -> None:
         """Have the consumer replaced for an error of ours in a rebalance; without lanes nobody else would notice."""
         if self._broken is not None and not self._broken.done():
-            self._broken.set_exception(RuntimeError(f"a rebalance went wrong: {error!r}"))
+            known = isinstance(error, BrokerError)
+            self._broken.set_exception(error if known else RuntimeError(f"a rebalance went wrong: {error!r}"))
 
     async def revoked(self) -> None:
         """Hold commits back, and let those under way end, in bounds: the group waits for us."""
         self.settled.clear()
         self._identity = self._identity_now()
-        for task in self._acquiring.values():
-            task.cancel()
+        if self._is_ousted():
+            name = self.session.instance
+            self.fail(
+                BrokerError(f"group {self.group}: another process has the instance name {name}, too; choose others")
+            )
+            # Now, before the client joins again and ousts the other one.
+            await end(self.consumer, leave=False)
+            return
+        self._acquisition.cancel()
         busy = [asyncio.create_task(lane.idle.wait()) for lane in self._lanes.values() if not lane.idle.is_set()]
         if busy:
             await asyncio.wait(busy, timeout=REVOKE_SECONDS)
             for waiting in busy:
                 waiting.cancel()
+
+    def _is_ousted(self) -> bool:
+        """Say whether another process keeps taking our place as a static member.
+
+        Each of two that share a name has the group forget the other one, whenever it joins again. The one that was
+        there first is forgotten first, so that it is the one to give up.
+        """
+        now = asyncio.get_running_loop().time()
+        is_forgotten = self._identity is not None and not self._identity[0]
+        if self.session.instance is not None and self._has_joined and is_forgotten:
+            self._forgotten.append(now)
+        self._has_joined = False
+        full = len(self._forgotten) == self._forgotten.maxlen
+        return full and now - self._forgotten[0] < 5 * self.session.session_seconds
 
     def assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Keep the lanes that came back, end those that did not, begin those that are new. Never waits."""
@@ -272,6 +301,7 @@ class Membership:
             self.consumer.pause(part)
             # Anywhere, so that the client does not look for a place by itself.
             self.consumer.seek(part, 0)
+        self._has_joined = True
         before, now = self._identity, self._identity_now()
         stayed = before is not None and now is not None and now == (before[0], before[1] + 1)
         wanted = self._by_lane(parts)
@@ -290,7 +320,7 @@ class Membership:
                 lane.lose("its partitions moved to another worker")
                 self._end_soon(lane)
         for number in wanted.keys() - kept:
-            self._acquire_soon(number, 0.0)
+            self._acquisition.begin(number, 0.0)
         self.settled.set()
 
     def _by_lane(self, parts: Sequence[TopicPartition]) -> dict[int, list[TopicPartition]]:
@@ -323,7 +353,7 @@ class Membership:
         """Begin anew with the partitions of a lane that has failed, if they are still ours then."""
         if self._lanes.get(lane.number) is lane and lane.number in self._assigned and not self._left:
             self._pause(lane)
-            self._acquire_soon(lane.number, wait)
+            self._acquisition.begin(lane.number, wait)
 
     def let_go(self, lane: Lane) -> None:
         """Take note that a lane has been given back."""
@@ -336,102 +366,25 @@ class Membership:
             if part in self.consumer.assignment():
                 self.consumer.pause(part)
 
-    def _acquire_soon(self, number: int, wait: float) -> None:
-        old = self._acquiring.get(number)
-        if old is not None:
-            old.cancel()
-        task = self._acquiring[number] = asyncio.create_task(self._acquire(number, wait))
-        task.add_done_callback(lambda done: self._acquired(number, done))
+    def lane(self, number: int) -> Lane | None:
+        """Return the lane of a number that there is, or was."""
+        return self._lanes.get(number)
 
-    def _acquired(self, number: int, task: "asyncio.Task[None]") -> None:
-        if self._acquiring.get(number) is task:
-            del self._acquiring[number]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # A defect; nobody else would hear of it.
-            self._queue.put_nowait(BrokerError(f"group {self.group}, lane {number}: {error!r}"))
+    def share(self, number: int) -> list[TopicPartition]:
+        """Return the partitions that a lane is to have."""
+        return self._assigned[number]
 
-    async def _stop_acquiring(self) -> None:
-        tasks = list(self._acquiring.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-    async def _acquire(self, number: int, wait: float) -> None:
-        """Take over a lane, as often as it needs; a failure that lasts is told to the engine."""
-        attempt = 0
-        await asyncio.sleep(wait)
-        while True:
-            try:
-                await self._take_over(number)
-                return
-            except (*FAILURES, BrokerError) as error:
-                known = None if isinstance(error, StorageError) else lasting(error)
-                if known is not None:
-                    self._queue.put_nowait(known)
-                    return
-                self.log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
-            attempt += 1
-            await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0))
-
-    async def _take_over(self, number: int) -> None:
-        """Fence the predecessor, then read what it has committed; in this order nothing of it can be missed."""
-        session = self.session
-        previous = self._lanes.get(number)
-        if previous is not None:
-            await previous.released.wait()
-        parts = self._assigned[number]
-        sender = None
-        if session.transactional:
-            name = "single" if self._single else str(number)
-            sender = Sender(session.clients, f"{self.group}.{name}", session.transaction_seconds)
-        try:
-            if sender is not None:
-                async with described(f"starting the producer of group {self.group}, lane {number}", session.step):
-                    await sender.start()
-            committed = await self._committed(parts)
-            begins = await session.cluster.begins(parts)
-            ends = await session.cluster.ends(parts)
-            tables = await self._restored(number, parts)
-        except BaseException:
-            if sender is not None:
-                await sender.close()
-            raise
-        # From here on nothing is awaited: a rebalance comes before or after.
-        starts = {part: max(begins[part], committed.get(part, begins[part])) for part in parts}
-        lane = Lane(self, number, starts=starts, committed=committed, tables=tables, sender=sender)
-        for part, offset in committed.items():
-            if offset < begins[part]:
-                lane.inbox.lose(part, begins[part] - offset, begins[part])
-            elif offset > ends[part]:
-                self.log("error", "partition begins anew: it ends before the committed offset", part=str(part))
-                lane.inbox.move(part, begins[part])
-        self._lanes[number] = lane
+    def adopt(self, lane: Lane) -> None:
+        """Take in a lane that has been taken over, and hand it out."""
+        self._lanes[lane.number] = lane
         self._resume(lane)
         self._queue.put_nowait(lane)
 
-    async def _committed(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        found = {}
-        for part in parts:
-            async with described(f"asking for the offsets of group {self.group}", self.session.step):
-                offset = await self.consumer.committed(part)
-            if offset is not None:
-                found[part] = offset
-        return found
+    def offer(self, error: BrokerError) -> None:
+        """End the membership with an error that lasts."""
+        self._queue.put_nowait(error)
 
-    async def _restored(self, number: int, parts: Sequence[TopicPartition]) -> dict[int, Table]:
-        """Return the lane's tables as they are committed now; what is left of an earlier tenure is read on."""
-        width = max((part.partition for part in parts), default=0) + 1
-        await self.session.widen_state(self.state_topic, width)
-        numbers = range(width) if self._single else [number]
-        for each in numbers:
-            if each not in self._tables:
-                self._tables[each] = await take_up(self.session.data_dir, self.group, each)
-        tables = {each: self._tables[each] for each in numbers}
-        places = {TopicPartition(self.state_topic, each): table for each, table in tables.items()}
-        async with self.session.restoring:
-            await restore(self.session.clients, self.session.cluster, places, self.log)
-        return tables
+    # -- copies of state --------------------------------------------------------------------------
 
     async def keep(self, tables: Mapping[int, Table]) -> None:
         """Put local copies of tables down."""

@@ -1,6 +1,5 @@
 """What was fetched and not yet handed out, by partition, in columns: bounded and fair."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -9,16 +8,11 @@ from aiokafka import TopicPartition
 
 from streamweaver import Fetched
 from streamweaver_brokers.kafka.fetcher import columns
-
-POLL_BYTES = 4 << 20
-"""About the most that one poll hands out."""
+from streamweaver_brokers.polling import POLL_BYTES, Waiter, share
 
 FULL_RECORDS = 10_000
 FULL_BYTES = 4 << 20
 """A partition with more than this waiting is not fetched."""
-
-LEAST_SHARE = 500
-"""Records of one partition in one poll, at least, as far as there are as many."""
 
 
 def size_of(rows: Fetched) -> int:
@@ -121,7 +115,8 @@ class Inbox:
         self._feeds = {part: _Feed(part, at) for part, at in starts.items()}
         self._space = space
         self._order: deque[_Feed] = deque(self._feeds.values())
-        self._waiter: asyncio.Future[None] | None = None
+        waiter = Waiter()
+        self.wake, self.wait = waiter.wake, waiter.wait
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return where fetching goes on in each partition."""
@@ -184,9 +179,8 @@ class Inbox:
         for turn, feed in enumerate(ready):
             if left <= 0 or left_bytes <= 0:
                 break
-            share = min(left, max(left // (len(ready) - turn), LEAST_SHARE))
             was_full = feed.is_full
-            item, size = feed.take(share, left_bytes)
+            item, size = feed.take(share(left, len(ready) - turn), left_bytes)
             found.append(item)
             left -= len(item)
             left_bytes -= size
@@ -195,23 +189,3 @@ class Inbox:
             if was_full and not feed.is_full:
                 self._space(feed.part)
         return found
-
-    def wake(self) -> None:
-        """Have the one who waits look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(self, deadline: float | None) -> bool:
-        """Wait until something is put, or `wake`; return False when the time is up."""
-        loop = asyncio.get_running_loop()
-        if deadline is not None and deadline <= loop.time():
-            return False
-        self._waiter = loop.create_future()
-        timer = None if deadline is None else loop.call_at(deadline, self.wake)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-        return True

@@ -310,3 +310,42 @@ async def test_a_record_too_large_is_told(launch, delivery: str) -> None:
         unit.mark(name, 0, fetched.next_offset)
         await unit.commit()
     assert await broker.offsets(group) == {(name, 0): fetched.next_offset}
+
+
+async def test_of_two_with_one_instance_name_the_first_ends(launch) -> None:
+    """Two processes that share an instance name: the one that was there first is told so and ends, the other works."""
+    one, two = [await launch(instance="same", session_seconds=2.0) for _ in range(2)]
+    name, group = await topic(one), fresh("group")
+    await append(one, name, 0, rows([b"1"]))
+
+    async def work(member: Any) -> None:
+        async for lane in member.lanes():
+            try:
+                while True:
+                    for fetched in await lane.poll():
+                        unit = lane.begin()
+                        unit.mark(name, 0, fetched.next_offset)
+                        await unit.commit()
+            except LaneLostError:
+                pass
+            finally:
+                await lane.release()
+
+    first = await one.join(group, [name])
+    older = asyncio.create_task(work(first))
+    async with asyncio.timeout(PATIENCE):
+        while not await one.offsets(group):
+            await asyncio.sleep(0.05)
+    second = await two.join(group, [name])
+    newer = asyncio.create_task(work(second))
+    with pytest.raises(BrokerError, match="another process has the instance name same"):
+        await asyncio.wait_for(older, PATIENCE)
+    await first.leave()
+    await append(one, name, 0, rows([b"2"]))
+    async with asyncio.timeout(PATIENCE):
+        while (await two.offsets(group))[name, 0] < 2:
+            assert not newer.done()
+            await asyncio.sleep(0.05)
+    newer.cancel()
+    await asyncio.wait({newer})
+    await second.leave()
