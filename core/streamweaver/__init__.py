@@ -48,6 +48,7 @@ from streamweaver.errors import (
 )
 from streamweaver.plugin import API_VERSION, option
 from streamweaver.record import Batch, Headers, Record, Rejected
+from streamweaver.text import printable
 from streamweaver.units import Seconds, Size
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "broker",
     "codec",
     "option",
+    "printable",
     "producer",
     "sink",
     "transform",

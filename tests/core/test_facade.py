@@ -58,6 +58,7 @@ PUBLIC = [
     "broker",
     "codec",
     "option",
+    "printable",
     "producer",
     "sink",
     "transform",
@@ -111,7 +112,10 @@ def test_importing_loads_only_the_contract_layers(loaded: set[str]) -> None:
     ours = {name for name in loaded if name.split(".")[0].startswith("streamweaver")}
     assert ours == {
         "streamweaver",
-        *(f"streamweaver.{name}" for name in ("contracts", "decorators", "errors", "plugin", "record", "units")),
+        *(
+            f"streamweaver.{name}"
+            for name in ("contracts", "decorators", "errors", "plugin", "record", "text", "units")
+        ),
     }
 
 

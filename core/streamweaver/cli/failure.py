@@ -1,5 +1,6 @@
 """What a command's error means to its user: lines on standard error, and an exit status. Never a traceback."""
 
+import errno
 import os
 import sys
 import traceback
@@ -16,6 +17,9 @@ NOT_DRAINED = 3
 TRACEBACK = "STREAMWEAVER_TRACEBACK"
 """Environment variable: show the traceback of an internal error."""
 
+UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+"""What the system answers where standard output cannot be written."""
+
 _REDACT = "streamweaver.redact"
 
 
@@ -29,10 +33,10 @@ def status_of(error: BaseException, ctx: click.Context) -> int:
     redact: Callable[[str], str] = ctx.meta.get(_REDACT, str)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
-    if isinstance(error, BrokenPipeError):
-        # Whoever reads our output has enough of it. Nothing more can be said there, also not at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+        status = status_of_output(error)
+        quietly()
+        return status
     if isinstance(error, KeyboardInterrupt):
         _say("stopped")
         return NOT_DRAINED
@@ -50,6 +54,20 @@ def status_of(error: BaseException, ctx: click.Context) -> int:
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     _say(f"internal error: {what}; run with {TRACEBACK}=1 for the traceback")
     return FAILED
+
+
+def status_of_output(error: OSError) -> int:
+    """Tell the user that standard output cannot be written; returns the exit status that it means."""
+    if isinstance(error, BrokenPipeError):
+        # Whoever reads our output has enough of it.
+        return 0
+    _say(f"error: standard output cannot be written: {(error.strerror or 'unknown error').lower()}")
+    return FAILED
+
+
+def quietly() -> None:
+    """Have what is still to be printed go nowhere: it could only fail again, at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

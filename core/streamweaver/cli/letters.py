@@ -53,9 +53,8 @@ def print_list(
         for letter in newest
     ]
     if rows:
-        print_table(
-            ["id", "failed", "stage", "step", "error", "came from", *(["state"] if settled else []), "reason"], rows
-        )
+        heads = ["id", "failed", "stage", "step", "error", "came from", *(["state"] if settled else []), "reason"]
+        print_table(heads, rows, spare=["came from", "error", "failed"])
     hidden = f", the newest {len(newest)} shown" if count > len(newest) else ""
     click.echo(f"{count} dead letters{hidden}", err=True)
 

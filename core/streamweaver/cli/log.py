@@ -28,8 +28,9 @@ def check(ctx: click.Context, directory: Path, as_json: bool) -> None:
     import attrs
 
     from streamweaver.cli.failure import FAILED
-    from streamweaver.cli.output import print_json, printable
+    from streamweaver.cli.output import print_json
     from streamweaver.registry import Registry
+    from streamweaver.text import printable
 
     damages = Registry().load("broker", BROKER).options.check(directory)
     if as_json:

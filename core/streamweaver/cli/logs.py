@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import structlog
 
-from streamweaver.cli.output import printable
 from streamweaver.runtime.context import Log
+from streamweaver.text import printable
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import sys
 from typing import Any, NoReturn
 
 import click
@@ -95,5 +96,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program."""
     # Imports make no garbage; looking for it costs a seventh of the time of `check`. Loading a file ends this.
     gc.disable()
-    cli.main(args=arguments, prog_name="streamweaver")
+    try:
+        cli.main(args=arguments, prog_name="streamweaver")
+    except SystemExit:
+        # What is printed last may fail only now.
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            _unwritten(error)
+        raise
+    except OSError as error:
+        # Of what click prints before there is a command: help, the version.
+        _unwritten(error)
     raise AssertionError("click ends the process")
+
+
+def _unwritten(error: OSError) -> NoReturn:
+    """End the process because what it printed could not be written."""
+    from streamweaver.cli.failure import quietly, status_of_output
+
+    status = status_of_output(error)
+    quietly()
+    raise SystemExit(status) from None

@@ -57,6 +57,32 @@ def handled(stopper: Stopper) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def impatient(status: int, most_seconds: float | None = None) -> Iterator[None]:
+    """While the last results are printed, end the process at once on a signal, and after that time if it is given.
+
+    Whoever does not read what we print must not keep us: what is still to be written to a stalled pipe would hold up
+    the interpreter's own end as well.
+    """
+
+    def leave(*_: object) -> NoReturn:
+        os._exit(status)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    timer = None
+    if most_seconds is not None:
+        timer = threading.Timer(most_seconds, leave)
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _end() -> NoReturn:
     # A live table hides the cursor.
     os.write(

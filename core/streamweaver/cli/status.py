@@ -17,31 +17,44 @@ from streamweaver.graph.plan import Plan
 from streamweaver.runtime.workers import merged
 
 SILENT_MS = 5_000
-"""A pipeline that has published nothing for so long does not run: it does so every second."""
+"""A pipeline that has published nothing for so long does not run, or cannot: it does so every second."""
+
+UNKNOWN = "?"
+"""Stands for who holds the pipeline's data, where the broker cannot tell."""
 
 _READ_SECONDS = 5.0
 
 
 def print_status(file: Path, data: Path | None, as_json: bool) -> int:
-    """Print the newest figures; returns the exit status, 1 when the pipeline does not run."""
+    """Print the newest figures; returns the exit status, 1 when the pipeline does not run or has fallen silent."""
     plan = load(file).plan
     metrics = asyncio.run(newest(plan, data_folder(plan, data)))
     age = time.time_ns() // 1_000_000 - metrics["time"]
-    running = bool(metrics["running"]) and age <= SILENT_MS
+    holder = metrics.get("holder", UNKNOWN)
+    heard = bool(metrics["running"]) and age <= SILENT_MS
+    running = heard if holder == UNKNOWN else holder is not None
     if as_json:
-        print_json({**metrics, "running": running, "age_ms": max(0, age)})
+        print_json({**metrics, "running": running, "silent": running and not heard, "age_ms": max(0, age)})
     else:
-        seen = "" if running else f", last seen {time_text(metrics['time'])} ({_ago(age)} ago)"
+        state = "not running" if not running else "running" if heard else f"silent, though {holder} has not ended"
+        seen = "" if running and heard else f", last seen {time_text(metrics['time'])} ({_ago(age)} ago)"
         workers = f", {metrics['workers']} workers" if "workers" in metrics else ""
-        click.echo(f"pipeline {metrics['pipeline']}: {'running' if running else 'not running'}{workers}{seen}")
+        click.echo(f"pipeline {metrics['pipeline']}: {state}{workers}{seen}")
+        if running and not heard:
+            click.echo("it is only starting, or blocked: its log lines say where", err=True)
         right = [head for head in HEADS if head not in ("stage", "kind", "health")]
-        print_table(HEADS, [cells(name, stage) for name, stage in metrics["stages"].items()], right=right)
-    return 0 if running else FAILED
+        rows = [cells(name, stage) for name, stage in metrics["stages"].items()]
+        print_table(HEADS, rows, right=right, spare=["kind", "in", "out/s", "errors"])
+    return 0 if running and heard else FAILED
 
 
 async def newest(plan: Plan, data: Path) -> dict[str, Any]:
-    """Return the newest figures of the workers that run, or else the last ever; BrokerError when there are none."""
+    """Return the newest figures of the workers that run, or else the last ever; BrokerError when there are none.
+
+    Where the broker knows, `holder` says who runs the pipeline.
+    """
     async with tool(plan, data) as broker:
+        holder = {"holder": await broker.holder()} if hasattr(broker, "holder") else {}
         try:
             held = (await broker.ranges(plan.metrics))[0]
         except UnknownTopicError:
@@ -65,7 +78,7 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
     if not by_worker:
         raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
     alive = [metrics for metrics in by_worker.values() if metrics["running"] and metrics["time"] >= since]
-    return merged(alive or [max(by_worker.values(), key=lambda metrics: int(metrics["time"]))])
+    return merged(alive or [max(by_worker.values(), key=lambda metrics: int(metrics["time"]))]) | holder
 
 
 def _ago(age_ms: int) -> str:

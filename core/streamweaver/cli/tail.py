@@ -10,13 +10,14 @@ import click
 import msgspec
 
 from streamweaver.cli.load import tool
-from streamweaver.cli.output import json_text, print_json, printable, text_or_base64, time_text
+from streamweaver.cli.output import json_text, print_json, text_or_base64, time_text
 from streamweaver.config import suggest
 from streamweaver.contracts import Broker, Codec, Fetched, PartitionRange
 from streamweaver.errors import UnknownTopicError
 from streamweaver.graph.plan import Plan
 from streamweaver.record import Headers
 from streamweaver.runtime.dead_letter import original_place
+from streamweaver.text import printable
 
 PAGE_RECORDS = 500
 

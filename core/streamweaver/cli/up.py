@@ -22,7 +22,7 @@ from streamweaver.cli.live import LiveTable, LogLines, on_terminal
 from streamweaver.cli.load import Loaded, data_folder, load
 from streamweaver.cli.logs import Logger, taken_over
 from streamweaver.cli.output import print_json, print_table
-from streamweaver.cli.signals import Stopper, handled
+from streamweaver.cli.signals import ABORT_SECONDS, Stopper, handled, impatient
 from streamweaver.config import suggest
 from streamweaver.contracts import Broker
 from streamweaver.graph.plan import Plan
@@ -78,12 +78,16 @@ def up_pipeline(file: Path, overrides: tuple[str, ...], wishes: Wishes) -> int:
 
         with taken_over(log), _removed_in_the_end(health):
             outcome = run_workers(file, overrides, plan, chosen, wishes, log, health)
-        _tell(file, plan, outcome.summary, wishes, outcome.more)
-        return status_of_run(outcome.summary)
+        status = status_of_run(outcome.summary)
+        with impatient(status):
+            _tell(file, plan, outcome.summary, wishes, outcome.more)
+        return status
     with taken_over(log), _removed_in_the_end(health):
         aborted, summary = _run(plan, chosen, wishes, log, health)
-    _tell(file, plan, summary, wishes, {})
-    return leave(status_of_run(summary), aborted=aborted)
+    status = status_of_run(summary)
+    with impatient(status, ABORT_SECONDS if aborted else None):
+        _tell(file, plan, summary, wishes, {})
+        return leave(status, aborted=aborted)
 
 
 @contextlib.contextmanager

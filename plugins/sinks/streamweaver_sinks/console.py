@@ -1,7 +1,6 @@
 """The console sink: records on standard output, to look at or to pipe."""
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import attrs
 import msgspec
 
-from streamweaver import Batch, Fatal, Record, SinkContext, option, sink
+from streamweaver import Batch, Fatal, Record, SinkContext, option, printable, sink
 
 TERMINAL_LIMIT = 100
 """Records a second that a terminal gets by default."""
@@ -18,18 +17,7 @@ TERMINAL_LIMIT = 100
 PRETTY_CHARACTERS = 2000
 """A longer value is cut in the pretty format."""
 
-# Control characters (C0, C1), directional marks, line separators, invisible tags and lone surrogates: what could move
-# the cursor, colour, reorder or hide text on a terminal.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-
-
-def printable(text: str) -> str:
-    r"""Escape everything that a terminal could act on, as `\uXXXX`; ASCII escapes keep JSON text the same JSON."""
-    return _UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def text_of(value: Any) -> str:

@@ -190,3 +190,15 @@ def test_tools_say_that_there_is_no_data_yet(run, shop: Path, arguments: list[st
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert sorted(path.name for path in shop.rglob("*")) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["plugin", "list"], ["pipeline", "schema"]])
+def test_output_that_cannot_be_written_is_one_line(fresh_env: dict[str, str], words: list[str]) -> None:
+    """No traceback, exit status 1, whoever prints."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *words], env=fresh_env, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: standard output cannot be written: no space left on device\n",
+    )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver.cli.output import json_text, print_table, printable, text_or_base64, time_text
+from streamweaver.cli.output import json_text, print_table, text_or_base64, time_text
+from streamweaver.text import printable
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -39,3 +40,24 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     """Columns as wide as what stands in them, numbers to the right, nothing that breaks a line."""
     print_table(["name", "n"], [["a\nb", 1], [None, 1000]], right=["n"])
     assert capsys.readouterr().out == "name     n\na\\nb     1\n      1000\n"
+
+
+def test_a_table_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that can be spared go, one after the other, then the last one is cut; what is piped has all of it."""
+    heads, row = ["id", "a", "b", "reason"], ["0:1", "x" * 10, "y" * 10, "because " * 5]
+
+    def shown(columns: int | None) -> list[str]:
+        if columns is None:
+            monkeypatch.delenv("COLUMNS", raising=False)
+        else:
+            monkeypatch.setenv("COLUMNS", str(columns))
+        print_table(heads, [row], spare=["b", "a"])
+        return capsys.readouterr().out.splitlines()
+
+    assert shown(None)[1] == f"0:1  {'x' * 10}  {'y' * 10}  {('because ' * 5).rstrip()}"
+    assert shown(69) == shown(None)
+    assert shown(60)[0].split() == ["id", "a", "reason"]
+    assert shown(46)[0].split() == ["id", "reason"]
+    assert shown(30)[1] == "0:1  because because because …"
+    assert max(map(len, shown(30))) == 30
+    assert shown(5)[1] == "0:1  because bec…"

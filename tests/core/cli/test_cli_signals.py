@@ -1,6 +1,8 @@
 """One, two and three signals."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -63,3 +65,26 @@ def test_handlers_are_given_back() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert said == ["drain"]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+STALLED = """
+import sys
+from streamweaver.cli.signals import impatient
+with impatient(7, {seconds}):
+    print("ready", file=sys.stderr, flush=True)
+    while True:
+        print("x" * 10_000, flush=True)
+"""
+
+
+@pytest.mark.parametrize("seconds", [None, 0.2])
+def test_results_that_nobody_reads_keep_nobody_waiting(seconds: float | None) -> None:
+    """A signal ends the process while it prints to a stalled pipe; after an abort it does not even take that."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STALLED.format(seconds=seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"ready\n"
+        if seconds is None:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 7

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver import Batch, Fatal, Record
+from streamweaver import Batch, Fatal, Record, printable
 from streamweaver.testing import FakeContext
-from streamweaver_sinks.console import Console, printable
+from streamweaver_sinks.console import Console
 
 
 def show(*values: Any, key: bytes | None = b"k", context: Any = None, **options: Any) -> None:

@@ -1,0 +1,27 @@
+"""Text that nothing in a record can turn into more than text."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamweaver.text import _UNSAFE, printable
+
+
+@given(st.text())
+def test_what_is_printed_does_nothing_but_show(text: str) -> None:
+    """Nothing unsafe is left, and what is safe is untouched."""
+    shown = printable(text)
+    assert not _UNSAFE.search(shown)
+    assert shown == text or _UNSAFE.search(text)
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_json_stays_the_same_json(text: str) -> None:
+    """Characters beyond 16 bits come as JSON writes them."""
+    assert json.loads(printable(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_how_it_looks() -> None:
+    """Line ends as people know them, everything else by its number."""
+    assert printable("a\n\x1b[31m\u202e\U000e0041\ud800") == "a\\n\\u001b[31m\\u202e\\udb40\\udc41\\ud800"
