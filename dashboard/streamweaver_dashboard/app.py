@@ -111,7 +111,8 @@ class Dashboard:
 
     async def metrics(self, _request: Request) -> Response:
         """Answer a scrape."""
-        text = prometheus.text(self._plan.name, await self._hub.current_figures(), len(self._hub.clients))
+        merged = await self._hub.current_figures()
+        text = prometheus.text(self._plan.name, merged, self._hub.figures.workers, len(self._hub.clients))
         return Response(text, media_type="text/plain; version=0.0.4")
 
     # -- log-in -----------------------------------------------------------------------------------

@@ -26,20 +26,29 @@ HEALTHY = ("ok", "ended")
 
 
 class Figures(Collector):
-    """One scrape."""
+    """One scrape.
 
-    def __init__(self, pipeline: str, merged: Mapping[str, Any], clients: int) -> None:
+    Counters are told worker by worker. Their sum would fall when a worker goes and rise when it comes back, and
+    `rate()` would take that for so many records.
+    """
+
+    def __init__(
+        self, pipeline: str, merged: Mapping[str, Any], workers: Mapping[str, Mapping[str, Any]], clients: int
+    ) -> None:
         self._pipeline = pipeline
         self._merged = merged
+        self._workers = workers
         self._clients = clients
 
     def collect(self) -> Iterable[Metric]:
         """Return everything."""
         stages = self._merged["stages"]
         for name, metric in COUNTERS.items():
-            counter = CounterMetricFamily(f"streamweaver_{metric}", _help(metric), labels=["pipeline", "stage"])
-            for stage, figures in stages.items():
-                counter.add_metric([self._pipeline, stage], figures[name])
+            labels = ["pipeline", "stage", "worker"]
+            counter = CounterMetricFamily(f"streamweaver_{metric}", _help(metric), labels=labels)
+            for worker, held in self._workers.items():
+                for stage, figures in held["stages"].items():
+                    counter.add_metric([self._pipeline, stage, worker], figures.get(name, 0))
             yield counter
         for name, metric in GAUGES.items():
             yield self._gauge(metric, {stage: figures[name] for stage, figures in stages.items()})
@@ -86,8 +95,8 @@ def _help(metric: str) -> str:
     return metric.replace("_", " ").capitalize() + "."
 
 
-def text(pipeline: str, merged: Mapping[str, Any], clients: int) -> bytes:
-    """Return a scrape."""
+def text(pipeline: str, merged: Mapping[str, Any], workers: Mapping[str, Mapping[str, Any]], clients: int) -> bytes:
+    """Return a scrape: `merged` are the figures of all workers together, `workers` those of each, by name."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Figures(pipeline, merged, clients))
+    registry.register(Figures(pipeline, merged, workers, clients))
     return generate_latest(registry)

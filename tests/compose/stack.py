@@ -117,8 +117,12 @@ class Stack:
         """How many records the workers of a stage have taken in, as the dashboard tells it without log-in."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
             text = answer.read().decode()
-        found = re.search(rf'^streamweaver_records_in_total{{.*stage="{stage}".*}} (\S+)$', text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        return sum(
+            float(count)
+            for count in re.findall(
+                rf'^streamweaver_records_in_total{{.*stage="{stage}".*}} (\S+)$', text, re.MULTILINE
+            )
+        )
 
     def memory_mb(self) -> dict[str, tuple[float, float]]:
         """What each container uses and may use."""

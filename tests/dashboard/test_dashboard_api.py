@@ -8,6 +8,7 @@ import threading
 import msgspec
 import pytest
 
+from streamweaver import Rows
 from streamweaver.runtime.dead_letter import DeadLetter, to_rows
 from streamweaver_dashboard import page
 from streamweaver_dashboard.hub import now_ms
@@ -303,6 +304,26 @@ async def test_health_follows_the_stages(dashboard, monkeypatch):
         scrape = (await running.fetch("/metrics")).body.decode()
         assert 'streamweaver_stage_healthy{pipeline="shop",stage="priced"} 0.0' in scrape
         assert 'streamweaver_latency_seconds{pipeline="shop",quantile="0.99",stage="priced"} 0.003' in scrape
+
+
+async def test_counters_are_those_of_each_worker(dashboard):
+    """Another worker's silence changes nothing in what one has counted, so that rates of them are true."""
+    well = {"health": "ok", "activity": "idle", "activity_seconds": 0.1, "error": None}
+
+    async with dashboard() as running:
+
+        async def publish(worker, count, ago_ms):
+            published = {"time": now_ms() - ago_ms, "stages": {"priced": {**well, "in": count}}}
+            unit = running.broker.begin()
+            unit.append("shop.metrics", 0, Rows([worker.encode()], [json.dumps(published).encode()], [now_ms()]))
+            await unit.commit()
+
+        await publish("one", 100, ago_ms=20_000)
+        await publish("two", 50, ago_ms=0)
+        scrape = (await running.fetch("/metrics")).body.decode()
+        assert 'streamweaver_records_in_total{pipeline="shop",stage="priced",worker="one"} 100.0' in scrape
+        assert 'streamweaver_records_in_total{pipeline="shop",stage="priced",worker="two"} 50.0' in scrape
+        assert 'streamweaver_workers{pipeline="shop"} 1.0' in scrape
 
 
 async def test_health_tells_strangers_only_the_status(dashboard):

@@ -168,7 +168,7 @@ class _Rate:
                     memory[name], cpu[name] = 0.0, 0.0
             samples.append(Sample(now, lag["records"], lag["seconds"], memory, cpu))
             tell(min(now, self._seconds))
-            done = re.search(r'records_in_total\{.*stage="live"\} (\S+)', text)
+            done = re.search(r'records_in_total\{.*stage="live".*\} (\S+)', text)
             if done is not None and float(done[1]) >= self._count:
                 time.sleep(1)
                 return samples
