@@ -66,6 +66,10 @@ class Stack:
         """Remove containers, networks and volumes."""
         self.compose("down", "-v", "--timeout", 1, check=False)
 
+    def containers_of(self, service: str) -> list[str]:
+        """The ids of a service's containers; none where the files have no such service."""
+        return self.compose("ps", "-a", "-q", service, check=False).split()
+
     def containers(self, service: str) -> list[str]:
         """The ids of a service's containers, stopped ones too."""
         return self.compose("ps", "-a", "-q", service).split()

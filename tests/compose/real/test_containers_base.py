@@ -24,7 +24,8 @@ def stack(start: Callable[..., Stack]) -> Stack:
 def page(stack: Stack) -> Iterator[Page]:
     """The dashboard in the system's Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(30_000)
         page.goto(f"http://127.0.0.1:{stack.port}/#/streams")

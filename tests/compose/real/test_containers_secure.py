@@ -58,9 +58,20 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-@pytest.fixture(scope="module")
-def stack(start: Callable[..., Stack], secrets: Path) -> Stack:
-    return start("compose.secure.yaml")
+EVERYTHING = (
+    "compose.cluster.yaml",
+    "compose.monitoring.yaml",
+    "compose.secure.yaml",
+    "compose.secure-cluster.yaml",
+    "compose.secure-monitoring.yaml",
+)
+
+
+@pytest.fixture(scope="module", params=["one broker", "three brokers and Prometheus"])
+def stack(start: Callable[..., Stack], secrets: Path, request: pytest.FixtureRequest) -> Stack:
+    if request.param == "one broker":
+        return start("compose.secure.yaml")
+    return start(*EVERYTHING, services=("prometheus",))
 
 
 def fetch(stack: Stack, secrets: Path, path: str, token: str | None = None) -> tuple[int, bytes]:
@@ -98,6 +109,16 @@ def test_the_websocket_server_asks_for_its_token(stack: Stack, token: str, says:
 def test_the_broker_lets_in_nobody_else(stack: Stack, how: str) -> None:
     """A client without encryption, or with a wrong password, is refused."""
     assert stack.execute("stream_consumer", "python3", "-c", KAFKA, how).strip().splitlines()[-1] == "refused"
+
+
+def test_prometheus_comes_in_with_its_token(stack: Stack) -> None:
+    """Where it is part of the stack, it reads the dashboard through TLS with the token from its file."""
+    if not stack.containers_of("prometheus"):
+        pytest.skip("no Prometheus in this stack")
+    ask = (
+        "import json, urllib.request as r; print(json.load(r.urlopen('http://prometheus:9090/api/v1/query?query=up')))"
+    )
+    until(lambda: "'1'" in stack.execute("web_dashboard", "python3", "-c", ask), "a scrape that succeeds", 60)
 
 
 def test_no_secret_is_in_logs_or_settings(stack: Stack, secrets: Path) -> None:
