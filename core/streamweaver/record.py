@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import attrs
+import msgspec
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 """Header names with their bytes, in order; a name may repeat."""
 
 
-# Mutable on purpose: a transform may change a record in place, and frozen attrs classes cost 0.4 us more a record.
-@attrs.define(slots=True)
-class Record:
+# A Struct is made in 0.1 us, an attrs class (in Python's own bytecode) in 0.3; there is one for each record of a flow.
+class Record(msgspec.Struct, eq=False):
     """One record: a value with a key, a time and headers.
 
     A plugin may change a record in place and hand it on, or make new ones.
@@ -32,8 +32,24 @@ class Record:
     position: Any = None
     """Producers only: where to resume after this record. Any value that MessagePack can hold."""
 
-    # The engine's: index of the input record (in the batch that is being processed) that this one came from.
-    origin: int = attrs.field(default=-1, repr=False, eq=False)
+    # The engine's: index of the input record (in the batch that is being processed) that this one came from. No part of
+    # what a record is: neither compared nor shown.
+    origin: int = -1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and _shown(self) == _shown(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return list(zip(self.__struct_fields__, _shown(self), strict=False))
+
+    def __repr__(self) -> str:
+        return f"Record({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+def _shown(record: Record) -> tuple[Any, ...]:
+    return record.value, record.key, record.timestamp, record.headers, record.position
 
 
 @attrs.define(slots=True, eq=False)

@@ -114,3 +114,13 @@ def test_a_snapshot_is_plain_and_detached() -> None:
     assert snapshot["counters"] == {"a": 1}
     assert snapshot["gauges"] == {"b": 2.0}
     assert {"in", "out", "units", "processing_ms", "latency_ms", "restarts", "lost"} <= snapshot.keys()
+
+
+@given(st.lists(st.integers(-50, 10**7) | st.integers(10**6, 10**6 + 3), min_size=1))
+def test_ages_of_a_batch_are_those_of_its_records(ages: list[int]) -> None:
+    """Counting a whole batch at once, in one bucket or several, gives what counting each record gives."""
+    quick, slow = Histogram(), Histogram()
+    quick.add_ages(10**8, [10**8 - age for age in ages])
+    for age in ages:
+        slow.add(max(0.0, float(age)))
+    assert quick == slow

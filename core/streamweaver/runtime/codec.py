@@ -3,7 +3,9 @@
 The hot path: list operations over whole batches. Only when one fails are records looked at one by one, to tell which.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 import attrs
@@ -27,18 +29,18 @@ class Undecoded:
 def decode(rows: Fetched, codec: Codec) -> tuple[list[Record], list[Undecoded]]:
     """Make records of rows, each with its row's index as origin, and say which rows are undecodable."""
     decode_one = codec.decode
-    headers: list[Headers] | tuple[Headers, ...] = rows.headers or ((),) * len(rows)
     try:
         values = [None if value is None else decode_one(value) for value in rows.values]
     except Exception:
-        return _decode_each(rows, decode_one, headers)
-    columns = zip(values, rows.keys, rows.timestamps, headers, range(len(values)), strict=True)
-    return [Record(value, key, time, header, None, index) for value, key, time, header, index in columns], []
+        return decode_each(rows, decode_one)
+    headers: Iterable[Headers] = rows.headers or repeat(())
+    # By `map`, so that no line of Python runs for a record.
+    return list(map(Record, values, rows.keys, rows.timestamps, headers, repeat(None), range(len(values)))), []
 
 
-def _decode_each(
-    rows: Fetched, decode_one: Callable[[bytes], Any], headers: list[Headers] | tuple[Headers, ...]
-) -> tuple[list[Record], list[Undecoded]]:
+def decode_each(rows: Fetched, decode_one: Callable[[bytes], Any]) -> tuple[list[Record], list[Undecoded]]:
+    """Do the same a row at a time: the slow, obvious form, for when a row is undecodable."""
+    headers = rows.headers or [()] * len(rows)
     records, undecoded = [], []
     for index, data in enumerate(rows.values):
         try:
@@ -129,35 +131,42 @@ class Encoder:
         values = [None if r.value is None else encode_value(r.value) for r in records]
         times = [now if r.timestamp is None else r.timestamp for r in records]
         places = self._place_all(records, home)
-        headers = [r.headers for r in records] if any(r.headers for r in records) else None
+        keys = [key for key, _ in places]
+        headers: list[Headers] | None = [r.headers for r in records]
+        if not any(headers or ()):
+            headers = None
         _check_columns(times, headers)
         if self._max_bytes is not None:
-            self._check_sizes(places, values, headers, self._max_bytes)
+            self._check_sizes(keys, values, headers, self._max_bytes)
         if self._partitions == 1:
-            return {0: Rows([key for key, _ in places], values, times, headers)}
-        rows: dict[int, Rows] = {}
-        for index, (key, partition) in enumerate(places):
-            row = rows.get(partition)
-            if row is None:
-                row = rows[partition] = Rows([], [], [], None if headers is None else [])
-            row.keys.append(key)
-            row.values.append(values[index])
-            row.timestamps.append(times[index])
-            if headers is not None and row.headers is not None:
-                row.headers.append(headers[index])
-        return rows
+            return {0: Rows(keys, values, times, headers)}
+        indexes: dict[int, list[int]] = defaultdict(list)
+        for index, (_, partition) in enumerate(places):
+            indexes[partition].append(index)
+        if len(indexes) == 1:
+            return {partition: Rows(keys, values, times, headers) for partition in indexes}
+        return {
+            partition: Rows(
+                [keys[index] for index in chosen],
+                [values[index] for index in chosen],
+                [times[index] for index in chosen],
+                None if headers is None else [headers[index] for index in chosen],
+            )
+            for partition, chosen in indexes.items()
+        }
 
     @staticmethod
     def _check_sizes(
-        places: list[tuple[bytes | None, int]],
+        keys: list[bytes | None],
         values: list[bytes | None],
         headers: list[Headers] | None,
         most: int,
     ) -> None:
-        # The values together first: nearly always that settles it for the whole batch.
-        if headers is None and sum(map(len, filter(None, values))) + sum(len(key or b"") for key, _ in places) <= most:
+        # The longest key and value first: nearly always that settles it for the whole batch.
+        longest = max(map(len, filter(None, keys)), default=0) + max(map(len, filter(None, values)), default=0)
+        if headers is None and longest <= most:
             return
-        for index, ((key, _), value) in enumerate(zip(places, values, strict=True)):
+        for index, (key, value) in enumerate(zip(keys, values, strict=True)):
             size = record_bytes(key, value, headers[index] if headers else ())
             if size > most:
                 raise CodecError(

@@ -8,7 +8,7 @@ from streamweaver.runtime.chain import ENCODE, Chain, Outcome
 from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.failing import fail, made_here
-from streamweaver.runtime.lane_work import LaneWork
+from streamweaver.runtime.lane_work import PIECE_RECORDS, LaneWork
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import opened
 from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_context
@@ -42,7 +42,9 @@ class _Flow:
         self._encoder = Encoder(topic.codec, topic.spec.partitions, scope.stage.key, scope.broker.max_record_bytes)
         self._home = 0
         self._ticks = steps.tick
-        self._work = LaneWork(scope, lane, steps, Chain[Encoded](steps.steps, self._encode, scope.limits))
+        self._work = LaneWork(
+            scope, lane, steps, Chain[Encoded](steps.steps, self._encode, scope.limits), PIECE_RECORDS
+        )
 
     def _encode(self, records: list[Record]) -> Encoded:
         return self._encoder.encode(records, self._home, self._scope.clock.now())

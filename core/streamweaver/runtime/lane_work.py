@@ -22,6 +22,12 @@ T = TypeVar("T")
 
 DECODE = "decode"
 
+PIECE_RECORDS = 1_000
+"""Records that a flow decodes, processes and encodes at once: what they take stays in the processor's cache.
+
+Of 5,000 at once a record takes a quarter more processor time; of 250 at once state is encoded too often.
+"""
+
 
 @attrs.define
 class Part:
@@ -47,7 +53,9 @@ class Done(Generic[T]):
 class LaneWork(Generic[T]):
     """Decodes and transforms the batches of one lane, and keeps the state that its steps have there."""
 
-    def __init__(self, scope: Scope, lane: Lane, steps: OpenSteps, chain: Chain[T]) -> None:
+    def __init__(self, scope: Scope, lane: Lane, steps: OpenSteps, chain: Chain[T], most: int | None = None) -> None:
+        """`most` bounds the records that are processed at once; a sink wants them all, since it writes what it gets."""
+        self._most = most
         self._scope = scope
         self._lane = lane
         self._steps = steps
@@ -72,7 +80,10 @@ class LaneWork(Generic[T]):
             )
         if not len(rows):
             return []
-        parts = _by_original_topic(rows) if rows.topic == self._replay else [Part(rows.topic, rows, rows.offsets)]
+        if rows.topic == self._replay:
+            parts = _by_original_topic(rows)
+        else:
+            parts = [Part(rows.topic, piece, piece.offsets) for piece in pieces(rows, self._most)]
         return [await self._transform(part) for part in parts]
 
     async def _transform(self, part: Part) -> Done[T]:
@@ -180,6 +191,28 @@ class LaneWork(Generic[T]):
             headers=rows.headers[index] if rows.headers else (),
         )
         return next(iter(fail(self._scope, self.tally, failure.step, failure.error, failure.tries, original)), None)
+
+
+def pieces(rows: Fetched, most: int | None) -> list[Fetched]:
+    """Cut rows into pieces of at most so many."""
+    if most is None or len(rows) <= most:
+        return [rows]
+    found = []
+    for start in range(0, len(rows), most):
+        stop = start + most
+        found.append(
+            Fetched(
+                rows.keys[start:stop],
+                rows.values[start:stop],
+                rows.timestamps[start:stop],
+                rows.headers[start:stop] if rows.headers else None,
+                rows.topic,
+                rows.partition,
+                rows.offsets[start:stop],
+                rows.offsets[stop] if stop < len(rows) else rows.next_offset,
+            )
+        )
+    return found
 
 
 def _by_original_topic(rows: Fetched) -> list[Part]:

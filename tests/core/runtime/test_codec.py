@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from streamweaver import Fetched, Record
 from streamweaver.codecs import Bytes, Json, Text
+from streamweaver.contracts import Rows
 from streamweaver.errors import BadRecord, CodecError
-from streamweaver.runtime.codec import Encoder, decode, record_bytes, valid_headers
+from streamweaver.runtime.codec import Encoder, decode, decode_each, record_bytes, valid_headers
 
 KEYS = st.one_of(st.none(), st.text(max_size=8), st.binary(max_size=8), st.integers(), st.booleans(), st.floats(-9, 9))
 HEADERS = st.lists(st.tuples(st.text(max_size=3), st.binary(max_size=3)), max_size=2).map(tuple)
@@ -158,3 +159,45 @@ def test_headers_are_pairs_of_text_and_bytes(headers: Any) -> None:
     """Nothing else can be stored."""
     assert not valid_headers(headers)
     assert valid_headers((("a", b""),))
+
+
+columns_of = st.lists(
+    st.tuples(
+        st.none() | st.sampled_from([b"1", b"{}", b'{"a": [1, null]}', b'"x"']),
+        st.none() | st.sampled_from([b"a", b"b", b"c"]),
+        st.integers(0, 1 << 41),
+        st.sampled_from([(), (("h", b"1"),)]),
+    ),
+    min_size=1,
+)
+
+
+@given(columns_of, st.booleans())
+def test_a_batch_is_decoded_as_its_rows_are(rows: list[Any], with_headers: bool) -> None:
+    """The quick form, by columns, makes the records that the slow one makes, row by row, origins included."""
+    values, keys, times, headers = (list(column) for column in zip(*rows, strict=True))
+    fetched = Fetched(keys, values, times, headers if with_headers else None, "t", 0, range(len(rows)), len(rows))
+    quick, slow = decode(fetched, Json()), decode_each(fetched, Json().decode)
+    assert quick == slow
+    assert [record.origin for record in quick[0]] == [record.origin for record in slow[0]]
+
+
+@given(columns_of, st.integers(1, 5), st.integers(0, 9))
+def test_a_batch_is_encoded_as_its_records_are(rows: list[Any], partitions: int, home: int) -> None:
+    """Over any number of partitions, a batch gives the rows that its records give one after the other."""
+    values, keys, times, headers = (list(column) for column in zip(*rows, strict=True))
+    records, _ = decode(Fetched(keys, values, times, headers, "t", 0, range(len(rows)), len(rows)), Json())
+    encoder = Encoder(Json(), partitions, None, 1_000)
+    slow: dict[int, Rows] = {}
+    for record in records:
+        for partition, row in encoder.encode([record], home, 5).items():
+            found = slow.setdefault(partition, Rows([], [], [], []))
+            found.keys += row.keys
+            found.values += row.values
+            found.timestamps += row.timestamps
+            assert found.headers is not None
+            found.headers += row.headers or [()]
+    quick = encoder.encode(records, home, 5)
+    for row in quick.values():
+        row.headers = row.headers or [()] * len(row)
+    assert quick == slow
