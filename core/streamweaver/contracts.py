@@ -485,5 +485,8 @@ class Broker(Protocol):
     def begin(self) -> UnitOfWork:
         """Start a unit of work outside any group (replay, metrics); `mark` and `mark_position` are not for it."""
 
+    # A broker that knows for certain has also `async def holder(self) -> str | None`: who runs the pipeline on this
+    # data now, in words, and None when nobody does. Others are told by the age of the pipeline's figures.
+
     def state_items(self, store: str, partition: int, /) -> Iterator[tuple[bytes, bytes]]:
         """Go through the committed values of a state store."""

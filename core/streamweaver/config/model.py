@@ -133,6 +133,12 @@ class PipelineConfig:
     delivery: Delivery = option(
         default="at_least_once", help="guarantee asked of every stage that is no live view", example="exactly_once"
     )
+    dead_letter_retention: Seconds | None = option(
+        default=None,
+        help="age after which dead letters go, dealt with or not; kept for good when not set",
+        gt=0,
+        example="90d",
+    )
     drain_timeout: Seconds = option(
         default=Seconds(30.0), help="how long a stop may take to let everything flow out", gt=0, example="30s"
     )

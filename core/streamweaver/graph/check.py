@@ -41,6 +41,7 @@ def check(draft: Draft, findings: Findings) -> Plan | None:
         topics=topics,
         stages={stage.name: stage for stage in stages},
         drain_seconds=draft.pipeline.drain_timeout,
+        letter_retention_ms=_milliseconds(draft.pipeline.dead_letter_retention),
         dashboard=dashboard,
     )
 
@@ -53,13 +54,17 @@ def _topic_plan(draft: Draft, name: str, partitions: int) -> TopicPlan:
     spec = TopicSpec(
         name=name,
         partitions=partitions,
-        retention_ms=None if config.retention is None else round(config.retention * 1000),
+        retention_ms=_milliseconds(config.retention),
         retention_bytes=config.retention_size,
         cleanup=config.cleanup,
         replication=config.replication,
         settings=config.settings,
     )
     return TopicPlan(spec=spec, codec_name=config.codec, codec=codec, declared=declared is not None)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 class _Graph:

@@ -119,6 +119,8 @@ class Plan:
     stages: Mapping[str, StagePlan]
     """In an order in which writers come before readers, as far as there is one."""
     drain_seconds: float
+    letter_retention_ms: int | None = None
+    """Age after which dead letters go; None keeps them."""
     dashboard: DashboardPlan = attrs.field(factory=DashboardPlan)
     redact: Redactor = attrs.field(factory=Redactor, repr=False)
     """Blanks the values of secret options in a text."""

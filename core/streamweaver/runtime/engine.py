@@ -23,9 +23,6 @@ from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.sink import run_sink
 from streamweaver.runtime.watchdog import Watchdog
 
-# Dead letters are kept until somebody has dealt with them, and so is the word that somebody has.
-_LETTERS = TopicSpec(name="", partitions=1)
-
 ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, retention_bytes=64 * 1024 * 1024)
 """The topic of alerts: a month of them."""
 
@@ -222,8 +219,9 @@ class Engine:
             if stage.inputs
         ]
         own = [
-            attrs.evolve(_LETTERS, name=self.plan.dead_letters),
-            attrs.evolve(_LETTERS, name=self.plan.settled_letters),
+            # A mark is younger than its letter, so it also goes later.
+            TopicSpec(name=self.plan.dead_letters, retention_ms=self.plan.letter_retention_ms),
+            TopicSpec(name=self.plan.settled_letters, retention_ms=self.plan.letter_retention_ms),
             attrs.evolve(METRICS_SPEC, name=self.plan.metrics),
         ]
         if self.plan.dashboard.rules:

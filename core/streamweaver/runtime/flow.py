@@ -6,6 +6,7 @@ from streamweaver.contracts import Fetched, Lane, Rows, UnitOfWork
 from streamweaver.record import Record
 from streamweaver.runtime.chain import ENCODE, Chain, Outcome
 from streamweaver.runtime.codec import Encoder
+from streamweaver.runtime.committing import commit
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.failing import fail, made_here
 from streamweaver.runtime.lane_work import PIECE_RECORDS, LaneWork
@@ -74,14 +75,17 @@ class _Flow:
                     letters += self._unfinished(outcome)
                     next_tick = scope.clock.monotonic() + TICK_SECONDS
                 scope.letter_unit(unit, letters)
+                cancelled = None
                 if self._work.put_state(unit) or fetched or letters or self._work.tally.out:
                     scope.activity.now("committing")
-                    await unit.commit()
+                    cancelled = await commit(unit)
             except BaseException:
                 await unit.abort()
                 self._work.aborted()
                 raise
             self._committed(fetched, started)
+            if cancelled is not None:
+                raise cancelled
 
     def _append(self, unit: UnitOfWork, outcome: Outcome[Encoded]) -> None:
         self._work.tally.out += outcome.outputs

@@ -14,6 +14,7 @@ from streamweaver.metrics import Tally
 from streamweaver.record import Batch, Record, Rejected
 from streamweaver.runtime.chain import Chain, Failure, Input
 from streamweaver.runtime.codec import Encoder
+from streamweaver.runtime.committing import commit
 from streamweaver.runtime.context import ProducerStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.failing import fail, made_here
@@ -188,7 +189,7 @@ class _Producing:
                 if changes:
                     unit.put_state(context.state.store, 0, changes)
             scope.activity.now("committing")
-            await unit.commit()
+            cancelled = await commit(unit)
         except BaseException:
             await unit.abort()
             scope.metrics.returned += len(items)
@@ -200,6 +201,8 @@ class _Producing:
         now = scope.clock.now()
         scope.metrics.latency.add_ages(now, [r.timestamp if type(r.timestamp) is int else now for r in records])
         scope.finish_unit(started, len(items), tally.out)
+        if cancelled is not None:
+            raise cancelled
 
     def _stand(self, items: list[Item]) -> tuple[Any, int]:
         """Return the last position once the items are stored, and how many items have come after it."""

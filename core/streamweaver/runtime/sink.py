@@ -1,5 +1,6 @@
 """A sink stage: reads topics, applies steps, hands batches to a sink, commits what the sink has made durable."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from streamweaver.graph.plan import PluginUse
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
+from streamweaver.runtime.committing import commit
 from streamweaver.runtime.context import SinkStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.gather import Gatherer
@@ -132,13 +134,14 @@ class _SinkLane:
                 fetched = await self._next()
                 started = time.perf_counter()
                 before = dict(self._marks)
+                cancelled = None
                 try:
                     for rows in fetched:
                         await self._take(rows)
                     # State is stored with the offsets that it follows from, so it is never put off.
                     due = not self._lazy or time.monotonic() - self._marked_at >= LAZY_SECONDS or self._work.changed
                     if self._marks and due:
-                        await self._commit()
+                        cancelled = await self._commit()
                 except BaseException:
                     self._work.aborted()
                     self._marks = before
@@ -148,6 +151,8 @@ class _SinkLane:
                     self._work.committed()
                     self._scope.settled.update({(rows.topic, rows.partition): rows.next_offset for rows in fetched})
                     self._scope.finish_unit(started, received, out)
+                if cancelled is not None:
+                    raise cancelled
         finally:
             # Spares the next start what is written already; nothing relies on it.
             if self._lazy and self._marks:
@@ -223,17 +228,18 @@ class _SinkLane:
         if letter is not None:
             await self._letters.record(part, {record.origin: letter})
 
-    async def _commit(self) -> None:
-        """Commit what is marked, and the state of the steps."""
+    async def _commit(self) -> asyncio.CancelledError | None:
+        """Commit what is marked, and the state of the steps; see `commit` on what it returns."""
         unit = self._lane.begin()
         for (topic, partition), offset in self._marks.items():
             unit.mark(topic, partition, offset)
         self._work.put_state(unit)
         self._letters.forget(unit, self._marks)
         self._scope.activity.now("committing")
-        await unit.commit()
+        cancelled = await commit(unit)
         self._marks.clear()
         self._marked_at = time.monotonic()
+        return cancelled
 
 
 def _same(records: Records) -> Records:

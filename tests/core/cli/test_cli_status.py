@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import streamweaver.cli.status as status_module
 from streamweaver import BrokerContext, Rows
 from streamweaver_brokers.embedded import Embedded
+from streamweaver_brokers.embedded.lock import RunLock
 
 
 def test_after_a_run_it_says_when_it_was_seen(run, ran: Path) -> None:
@@ -55,7 +57,7 @@ def publish(figures: dict[str, Any], **ages_ms: int) -> None:
 
     async def go() -> None:
         broker = Embedded()
-        await broker.open(BrokerContext(pipeline="shop", data_dir=Path(".streamweaver/shop")))
+        await broker.open(BrokerContext(pipeline="shop", data_dir=Path(".streamweaver/shop"), role="tool"))
         for worker, age in ages_ms.items():
             now = time.time_ns() // 1_000_000 - age
             value = json.dumps({**copy.deepcopy(figures), "time": now, "running": worker != "ended"}).encode()
@@ -72,10 +74,34 @@ def test_workers_that_run_are_taken_together(run, ran: Path) -> None:
     figures = run("pipeline", "status", "shop.yaml", "--json").json
     publish(figures, silent=20_000, a=3_000, ended=2_000, b=1_000)
     publish(figures, a=0)
+    lock = RunLock(Path(".streamweaver/shop"), "shop")
     found = run("pipeline", "status", "shop.yaml", "--json").json
-    assert (found["running"], found["workers"]) == (True, 2)
+    assert (found["running"], found["silent"], found["workers"]) == (True, False, 2)
     assert found["stages"]["out"]["out"] == 2 * figures["stages"]["out"]["out"]
     assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: running, 2 workers\n")
+    lock.release()
+
+
+def test_a_pipeline_whose_process_is_gone_does_not_run(run, ran: Path) -> None:
+    """It is said at once, however new its last figures are: nobody holds its data any more."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    publish(figures, a=0)
+    said = run("pipeline", "status", "shop.yaml")
+    assert said.status == 1
+    assert said.out.startswith("pipeline shop: not running, last seen ")
+
+
+def test_a_pipeline_that_holds_its_data_and_says_nothing_is_silent(run, ran: Path) -> None:
+    """Its process is named; exit status 1, since nothing is known of how it does."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    publish(figures, a=20_000)
+    lock = RunLock(Path(".streamweaver/shop"), "shop")
+    said = run("pipeline", "status", "shop.yaml")
+    assert said.status == 1
+    assert said.out.startswith(f"pipeline shop: silent, though pipeline shop (process {os.getpid()} on ")
+    found = run("pipeline", "status", "shop.yaml", "--json")
+    assert (found.status, found.json["running"], found.json["silent"]) == (1, True, True)
+    lock.release()
 
 
 def test_the_last_worker_that_ended_is_told_when_none_runs(run, ran: Path) -> None:

@@ -18,6 +18,7 @@ from streamweaver.runtime import report
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.engine import Engine
 from streamweaver.testing.harness import Ran, run_async
+from streamweaver_brokers.embedded.lane import Unit
 
 
 @producer(resumes=True)
@@ -234,6 +235,32 @@ async def test_no_restart_says_nothing_of_restarts() -> None:
     assert ran.summary.error == "stage f: step broken called sys.exit(9)"
 
 
+@pytest.mark.parametrize(("stage", "count"), [("p", "out"), ("f", "out"), ("s", "out")])
+async def test_what_is_stored_while_the_run_is_aborted_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, count: str
+) -> None:
+    """A commit that is under way is waited for, and what it has stored is not said to be given back."""
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    original = Unit.commit
+
+    async def held(unit: Any) -> None:
+        if unit._lane is not None and unit._lane.group == f"t.{stage}":
+            entered.set()
+            await go_on.wait()
+        await original(unit)
+
+    async def abort(engine: Engine) -> None:
+        await asyncio.wait_for(entered.wait(), 30)
+        engine.abort()
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+
+    monkeypatch.setattr(Unit, "commit", held)
+    ran = await go(data_dir=tmp_path, during=abort)
+    assert ran.counts[stage][count] == 10
+    again = await go(data_dir=tmp_path)
+    assert again.counts[stage]["in"] == 0
+
+
 async def test_what_has_never_been_up_is_not_tried_again() -> None:
     """Fatal out of the first `open` ends the pipeline at once, with the place in the file where the stage stands."""
 
@@ -406,6 +433,17 @@ async def test_a_topic_that_cannot_be_had_fails_the_run(tmp_path: Path) -> None:
     assert ran.summary.error is not None
     assert "topic a: it has 1 partitions, declared are 3" in ran.summary.error
     assert seen.calls == [("stopped", ran.summary.error)]
+
+
+@pytest.mark.parametrize(("said", "kept"), [("", None), ("dead_letter_retention: 90d", 90 * 86_400_000)])
+async def test_dead_letters_are_kept_as_long_as_the_file_says(tmp_path: Path, said: str, kept: int | None) -> None:
+    """With their marks, which are younger; for good when nothing is said."""
+    ran = await run_async(said + PIPELINE % ("numbers", ""), PLUGINS, data_dir=tmp_path)
+    broker: Any = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    topics = await broker.topics()
+    await broker.close()
+    assert [topics[name].retention_ms for name in (ran.plan.dead_letters, ran.plan.settled_letters)] == [kept] * 2
 
 
 async def test_a_locked_folder_is_refused(tmp_path: Path) -> None:

@@ -42,6 +42,29 @@ async def test_a_lock_ends_with_its_process(launch: Launch, spawn: Callable[...,
     await launch()
 
 
+async def test_a_tool_tells_who_runs(launch: Launch, spawn: Callable[..., Any]) -> None:
+    """As long as the runner's process lives, and not an instant longer."""
+    runner = await launch()
+    tool = await launch(role="tool")
+    found = await tool.holder()
+    assert found is not None
+    assert found.startswith(f"pipeline test (process {os.getpid()} on ")
+    await runner.close()
+    assert await tool.holder() is None
+    child = spawn("""
+        async def main():
+            await launch()
+            say("open")
+            await asyncio.sleep(60)
+        asyncio.run(main())
+    """)
+    assert child.stdout.readline() == "open\n"
+    assert f"process {child.pid} " in str(await tool.holder())
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert await tool.holder() is None
+
+
 async def test_tools_read_and_append_beside_a_runner(launch: Launch) -> None:
     """A tool takes no lock: it sees what is committed, and what it appends reaches the runner's readers."""
     runner = await launch()

@@ -26,7 +26,7 @@ from streamweaver_brokers.embedded.check import Damage, check
 from streamweaver_brokers.embedded.failure import mapped, of_system
 from streamweaver_brokers.embedded.follow import Tap
 from streamweaver_brokers.embedded.lane import GroupMembership, Unit
-from streamweaver_brokers.embedded.lock import RunLock
+from streamweaver_brokers.embedded.lock import RunLock, holder
 from streamweaver_brokers.embedded.log import Log
 from streamweaver_brokers.embedded.upkeep import Upkeep, spec_from_bytes, spec_to_bytes
 from streamweaver_brokers.embedded.writer import Work, Writer
@@ -263,6 +263,10 @@ class Embedded:
     def state_items(self, store: str, partition: int, /) -> Iterator[tuple[bytes, bytes]]:
         """Go through the committed values of a state store."""
         return self._opened().state_items(store, partition)
+
+    async def holder(self) -> str | None:
+        """Return who runs a pipeline on the folder; None when nobody does."""
+        return holder(self._opened().path.parent)
 
     async def maintain(self) -> None:
         """Do retention, compaction and giving back space now, instead of bit by bit."""

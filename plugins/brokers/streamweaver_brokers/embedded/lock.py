@@ -24,7 +24,7 @@ class RunLock:
         except OSError as error:
             raise of_system(error, path) from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._fd)
         except OSError as error:
             holder = os.pread(self._fd, 4096, 0)
             os.close(self._fd)
@@ -44,6 +44,38 @@ class RunLock:
     def release(self) -> None:
         """Let the next one in."""
         os.close(self._fd)
+
+
+def holder(folder: Path) -> str | None:
+    """Return who holds the lock of a folder; None when nobody does."""
+    try:
+        fd = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise of_system(error, folder / NAME) from error
+    try:
+        # Taken for an instant, which whoever wants it for good waits for.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _describe(os.pread(fd, 4096, 0))
+    except OSError as error:
+        raise of_system(error, folder / NAME) from error
+    finally:
+        os.close(fd)
+    return None
+
+
+def _take(fd: int) -> None:
+    """Take the lock; somebody may just be looking whether it is free."""
+    for tries_left in reversed(range(5)):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not tries_left:
+                raise
+            time.sleep(0.02)
 
 
 def _describe(holder: bytes) -> str:

@@ -1,0 +1,80 @@
+"""Commits whose outcome is known, also when the stage is cancelled meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from streamweaver.errors import StorageError
+from streamweaver.runtime import committing
+from streamweaver.runtime.committing import commit
+
+
+class Unit:
+    """A unit whose commit is told what to do; `entered` is set when it has begun."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.entered = asyncio.Event()
+        self._work = work
+
+    async def commit(self) -> None:
+        self.entered.set()
+        await self._work()
+
+
+async def cancelled_inside(work: Callable[[], Awaitable[None]], then: Callable[[], None]) -> Any:
+    """Cancel a task within its commit, then do something; return what `commit` returned or raised."""
+    unit = Unit(work)
+
+    async def stage() -> Any:
+        try:
+            return await commit(unit)  # type: ignore[arg-type]
+        except BaseException as error:
+            return error
+
+    task = asyncio.create_task(stage())
+    await unit.entered.wait()
+    task.cancel()
+    asyncio.get_running_loop().call_soon(then)
+    return await task
+
+
+async def test_a_commit_that_nobody_disturbs_returns_nothing() -> None:
+    """What it raises is raised."""
+
+    async def fails() -> None:
+        raise StorageError("the disk is full")
+
+    assert await commit(Unit(lambda: asyncio.sleep(0))) is None  # type: ignore[arg-type]
+    with pytest.raises(StorageError, match="the disk is full"):
+        await commit(Unit(fails))  # type: ignore[arg-type]
+
+
+async def test_a_cancelled_stage_gets_to_know_what_became_of_its_commit() -> None:
+    """It is not cut off: the cancellation is handed back when it is stored, and its failure is raised if it is not."""
+    go = asyncio.Event()
+    assert isinstance(await cancelled_inside(go.wait, go.set), asyncio.CancelledError)  # type: ignore[arg-type]
+
+    again = asyncio.Event()
+
+    async def fails() -> None:
+        await again.wait()
+        raise StorageError("the disk is full")
+
+    assert isinstance(await cancelled_inside(fails, again.set), StorageError)
+
+
+async def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop must come to an end."""
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 0.01)
+    ended = asyncio.Event()
+
+    async def hangs() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    assert isinstance(await cancelled_inside(hangs, lambda: None), asyncio.CancelledError)
+    await asyncio.wait_for(ended.wait(), 10)
