@@ -89,7 +89,8 @@ soak: setup ## long runs
 	@$(BIN)/pytest -m soak --timeout 3600 $(ARGS)
 
 bench: setup ## speed against reference loops, measured in the same run
-	@$(BIN)/pytest -m bench --benchmark-enable $(ARGS) benchmarks
+	@$(BIN)/python benchmarks/ratios.py --check
+	@PYTHONPATH=benchmarks $(BIN)/pytest -m bench --benchmark-enable --benchmark-columns=min,median,stddev $(ARGS) benchmarks tests/plugins/brokers
 
 load: setup ## 1,000 to 10,000 records/s through Kafka to WebSocket clients, with a report (ARGS="--rates 2000 --seconds 30")
 	@$(BIN)/python -m tools.load $(ARGS)

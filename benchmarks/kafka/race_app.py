@@ -1,0 +1,46 @@
+"""Our entry in the race on Kafka: `race_app.py SERVERS SOURCE TARGET at_least_once|exactly_once [OPTION...]`.
+
+Becomes `streamweaver pipeline up` on a file with one flow, as a user would write it: JSON in, moving average by key,
+JSON out; state in its changelog, metrics and dead letters on. OPTIONs go to the command as they are.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+PIPELINE = """
+name: {name}
+delivery: {delivery}
+broker: {{use: kafka, servers: ["{servers}"]}}
+topics:
+  {source}: {{partitions: {partitions}, external: true}}
+  {target}: {{partitions: {partitions}}}
+flows:
+  averages:
+    from: {source}
+    steps:
+      - {{use: moving_average, field: price, by: symbol, size: 20}}
+    to: {target}
+"""
+
+
+def main() -> None:
+    servers, source, target, delivery, *options = sys.argv[1:]
+    folder = Path(tempfile.mkdtemp(prefix="streamweaver-race-"))
+    file = folder / "race.yaml"
+    text = PIPELINE.format(
+        name=target.replace("-", "_"),
+        delivery=delivery,
+        servers=servers,
+        source=source,
+        target=target,
+        partitions=os.environ.get("RACE_PARTITIONS", "2"),
+    )
+    file.write_text(text)
+    program = Path(sys.executable).with_name("streamweaver")
+    os.execv(program, [str(program), "pipeline", "up", str(file), "--data", str(folder / "data"), *options])
+
+
+if __name__ == "__main__":
+    main()
