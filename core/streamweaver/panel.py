@@ -10,7 +10,11 @@ from streamweaver.plugin import option
 from streamweaver.units import Seconds
 
 PanelKind = Literal["line", "bar", "feed", "number", "table", "heatmap", "gauge"]
+"""What a panel looks like."""
+
 Show = Literal["last", "mean", "range", "min", "max", "sum", "count", "rate"]
+"""Which figure stands for the values of a span."""
+
 Scalar = str | int | float | bool | None
 
 SHOWS: Mapping[str, tuple[Show, ...]] = {

@@ -6,6 +6,7 @@ from tools.reference.markdown import NOTE, cell, prose, table
 from tools.reference.python_page import Name, find, section, sections, source
 
 import streamweaver
+import streamweaver.views
 from streamweaver import testing
 from streamweaver.hooks import Hooks
 from streamweaver.registry import KINDS
@@ -67,6 +68,12 @@ def testing_page() -> str:
         ]
         text += f"\n### Of a {kind}\n\n{table(['behaviour', 'promise', 'guards', 'not asked when'], rows)}"
     return text
+
+
+def views() -> str:
+    """Return the page of `streamweaver.views`."""
+    text = f"# `streamweaver.views`\n\n{NOTE}\n{prose(source_text('streamweaver.views'))}\n"
+    return text + sections(streamweaver.views.__all__, "streamweaver.views", 2)
 
 
 def errors() -> str:

@@ -14,6 +14,7 @@ Made from the code, so what stands here is what runs.
 - [The command line](cli.md): every command
 - [`streamweaver`](api.md): what a plugin imports
 - [`streamweaver.testing`](testing.md): what its tests import, and the behaviours of the conformance kit
+- [`streamweaver.views`](views.md): live views of records, for plugins that show them
 - [Errors](errors.md) and [hooks](hooks.md)
 """
 
@@ -26,6 +27,7 @@ def pages() -> dict[str, str]:
         "cli.md": command_page.page(),
         "api.md": api_page.facade(),
         "testing.md": api_page.testing_page(),
+        "views.md": api_page.views(),
         "errors.md": api_page.errors(),
         "hooks.md": api_page.hooks(),
         **dict(plugin_page.pages()),
