@@ -57,9 +57,12 @@ def milliseconds(value: float) -> str:
 
 
 def health(stage: dict[str, Any]) -> str:
-    """Return a stage's health, with what it is at when that is not well."""
+    """Return a stage's health, with what it is at when that is not well, or what its plugin waits for."""
     if stage["health"] in ("ok", "ended"):
-        return str(stage["health"])
+        activity = str(stage.get("activity", ""))
+        # Waiting for input goes without saying.
+        waits = stage["health"] == "ok" and activity.startswith("waiting for ") and activity != "waiting for input"
+        return f"ok, {activity}" if waits else str(stage["health"])
     if stage["error"]:
         return f"{stage['health']}: {stage['error']}"
     return f"{stage['health']}: {stage['activity']} for {stage['activity_seconds']:.0f} s"

@@ -71,3 +71,10 @@ def test_stopping_a_table_that_never_started_is_harmless() -> None:
 def test_a_pipe_is_no_terminal() -> None:
     """Captured output gets log lines."""
     assert on_terminal() is False
+
+
+def test_what_a_plugin_waits_for_is_said() -> None:
+    """A stage that is well and has nothing to do says what it waits for, unless that is just its input."""
+    assert health(stage(activity="waiting for a file at x.log")) == "ok, waiting for a file at x.log"
+    assert health(stage(activity="waiting for input")) == "ok"
+    assert health(stage(activity="waiting for a file at x.log", health="ended")) == "ended"
