@@ -77,7 +77,7 @@ def test_page_fills_and_shows_a_gap(pipeline, view):
 
         def to_page(message):
             parts = json.loads(message).get("panels", [])
-            if drop["next"] and any(part["kind"] == "feed" and not part["snapshot"] for part in parts):
+            if drop["next"] and any(part["id"] == "notes" and not part.get("snapshot", True) for part in parts):
                 drop["next"] = False
                 drop["dropped"] += 1
                 return
