@@ -70,7 +70,6 @@ HEAVY = {
     "asyncio",
     "cattrs",
     "click",
-    "msgspec",
     "pluggy",
     "rich",
     "sqlite3",
