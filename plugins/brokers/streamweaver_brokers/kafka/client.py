@@ -119,6 +119,7 @@ class Clients:
         """The longest time for one step: transactional batches never expire by themselves."""
         self.servers = servers
         self._security = security.arguments()
+        self._by_token = self._security.get("sasl_mechanism") == "OAUTHBEARER"
         self._common = {
             "bootstrap_servers": servers,
             "client_id": client_id,
@@ -159,8 +160,8 @@ class Clients:
         try:
             async with asyncio.timeout(self.step_seconds):
                 await client.start()
-            if not _inner(client).cluster.brokers():
-                # So it is when an OAuth token was refused: the client takes the refusal for a welcome.
+            # The client takes the refusal of a token for a welcome, and then understands nothing that the broker says.
+            if self._by_token and not _inner(client).cluster.brokers():
                 raise KafkaConnectionError("no broker makes itself known")
         except BaseException:
             await end(client)
@@ -180,7 +181,7 @@ class Clients:
                     finally:
                         connection.close()
                 refused = "the broker refuses the token; is what token_file holds still valid?"
-                reasons.append(f"{host}:{port}: {'it answers now' if welcome else refused}")
+                reasons.append(f"{host}:{port}: {refused if self._by_token and not welcome else 'it answers now'}")
             except FAILURES as error:
                 known = lasting(error)
                 reasons.append(f"{host}:{port}: {known or text(error)}{'' if known else self._hint(error)}")

@@ -49,7 +49,7 @@ def pipeline(name: str, address: str, stages: str) -> str:
     return f"""
 name: {name}
 delivery: exactly_once
-broker: {{use: kafka, servers: ["{address}"], request_seconds: 1s, session_seconds: 2s}}
+broker: {{use: kafka, servers: ["{address}"]}}
 {stages.replace("NAME", name).replace("SOON", soon)}
 """
 
