@@ -16,7 +16,7 @@ from streamweaver.hooks import Hooks
 from streamweaver.registry import Registry
 from streamweaver.testing import conformance
 
-TESTING = ["FakeClock", "FakeContext", "FakeState", "Ran", "run", "run_async"]
+TESTING = ["FakeClock", "FakeContext", "FakeState", "Ran", "run", "run_async", "scripted_producer", "scripted_sink"]
 
 CONFORMANCE = [
     *("VALUES", "Behaviour", "Suite", "Test", "Verdict"),

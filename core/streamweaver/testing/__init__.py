@@ -2,5 +2,15 @@
 
 from streamweaver.testing.context import FakeClock, FakeContext, FakeState
 from streamweaver.testing.harness import Ran, run, run_async
+from streamweaver.testing.scripted import scripted_producer, scripted_sink
 
-__all__ = ["FakeClock", "FakeContext", "FakeState", "Ran", "run", "run_async"]
+__all__ = [
+    "FakeClock",
+    "FakeContext",
+    "FakeState",
+    "Ran",
+    "run",
+    "run_async",
+    "scripted_producer",
+    "scripted_sink",
+]
