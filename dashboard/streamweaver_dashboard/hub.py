@@ -204,7 +204,7 @@ class Hub:
             live.remember(seen, self._clock())
 
         async def read(since: int, most: int) -> None:
-            await read_back(
+            past = await read_back(
                 self._broker,
                 panel.topic,
                 codec,
@@ -214,6 +214,9 @@ class Hub:
                 seconds=HISTORY_SECONDS,
                 take=take,
             )
+            # A view that looks back over no certain time lacks nothing.
+            for start, end, records in past.gaps if since else ():
+                live.missed(start, self._clock() if end is None else end, records)
 
         await read(since, most)
         if not found and panel.show == "last" and panel.kind in ("number", "gauge"):

@@ -131,6 +131,8 @@ class Past:
     batches: list[Seen]
     complete: bool
     """False when there was too much, or retention has removed some."""
+    gaps: list[tuple[int, int | None, int]]
+    """What was too much: from when to when (None: to the end), and how many records."""
 
 
 async def read_back(
@@ -155,16 +157,23 @@ async def read_back(
         for partition, held in enumerate(ranges)
     }
     starts: dict[int, int] = {}
+    # Of a busy partition only the newest fit: how many before them are left out.
+    cut: dict[int, int] = {}
     complete = True
     for partition, held in enumerate(ranges):
         first = await broker.offset_at(topic, partition, since)
-        start = max(first, held.begin, ends[partition] - max(1, most // len(ranges)))
-        complete = complete and start == max(first, held.begin)
+        oldest = max(first, held.begin)
+        start = max(oldest, ends[partition] - max(1, most // len(ranges)))
+        complete = complete and start == oldest
         if start < ends[partition]:
             starts[partition] = start
+            if start > oldest:
+                cut[partition] = start - oldest
     batches: list[Seen] = []
     reader = await broker.reader({(topic, partition): start for partition, start in starts.items()})
     left = dict(starts)
+    seen_to: dict[int, int] = {}
+    gaps: list[tuple[int, int | None, int]] = []
     try:
         async with asyncio.timeout(seconds):
             while left:
@@ -175,13 +184,20 @@ async def read_back(
                     end = ends[rows.partition]
                     if rows.partition in left and len(rows):
                         seen = decode(rows, codec)
+                        seen_to[rows.partition] = seen.times[-1]
+                        if left_out := cut.pop(rows.partition, 0):
+                            gaps.append((since, seen.times[0], left_out))
                         fitting = sum(offset < end for offset in seen.offsets)
                         (take or batches.append)(seen if fitting == len(seen) else seen.part(range(fitting)))
                     if rows.next_offset >= end:
                         left.pop(rows.partition, None)
+                    elif rows.partition in left:
+                        left[rows.partition] = rows.next_offset
                 await asyncio.sleep(0)
     except TimeoutError:
         pass
     finally:
         await reader.close()
-    return Past(in_order(batches), complete and not left)
+    # What time did not suffice for.
+    gaps += [(seen_to.get(p, since), None, ends[p] - next_offset) for p, next_offset in left.items()]
+    return Past(in_order(batches), complete and not left, gaps)

@@ -43,6 +43,21 @@ async def test_a_panel_opens_with_the_past(dashboard):
             assert [v["symbol"] for v in parts["dear"]["data"]["records"]["value"]] == ["B"]
 
 
+async def test_a_past_that_is_too_much_is_a_gap(dashboard, monkeypatch):
+    """Of a busy partition only the newest records are read back: the time before them is told as not seen."""
+    monkeypatch.setattr(hub_module, "HISTORY_RECORDS", 10)
+    async with dashboard() as running:
+        now = now_ms()
+        await running.append("orders", [order("A", n) for n in range(30)], times=[now - 30_000 + n for n in range(30)])
+        await running.append("orders", [order("B", 1)], partition=1)
+        async with running.live() as viewer:
+            await viewer.watch("prices")
+            part = await viewer.part("prices")
+            [[start, end, records]] = part["data"]["gaps"]
+            assert (end, records) == (now - 30_000 + 25, 25)
+            assert start < now - 55_000
+
+
 async def test_what_is_written_comes_in_numbered_deltas(dashboard):
     """Each record reaches a watcher exactly once, in parts whose numbers follow on each other."""
     async with dashboard() as running, running.live() as viewer:

@@ -142,10 +142,11 @@ async def test_reading_back_takes_the_newest_of_a_time():
     script = Script(end=5_000)
     whole = await read_back(script, "t", Json(), since=NOW + 1_000, until={0: 3_000}, most=10_000, seconds=5)
     assert [offset for seen in whole.batches for offset in seen.offsets] == list(range(1_000, 3_000))
-    assert whole.complete
+    assert (whole.complete, whole.gaps) == (True, [])
     part = await read_back(script, "t", Json(), since=NOW + 1_000, most=500, seconds=5)
     assert [offset for seen in part.batches for offset in seen.offsets] == list(range(4_500, 5_000))
     assert not part.complete
+    assert part.gaps == [(NOW + 1_000, part.batches[0].times[0], 3_500)]
 
 
 async def test_reading_back_nothing_is_nothing():

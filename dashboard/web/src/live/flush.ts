@@ -10,7 +10,8 @@ let requested = false;
 let earliest = 0;
 
 const SHARE = 9;
-const SHORTEST_MS = 90;
+/** No more often than this, whatever else is asked for: panels have rates of their own, far lower. */
+const SHORTEST_MS = 25;
 
 export function onNextFrame(draw: () => void): void {
   pending.add(draw);

@@ -97,7 +97,7 @@ export function LinePanel({ feed, live, search, range, onZoom }: Props) {
       legend.value += 1;
     }
   };
-  useDraw(feed, live, range ? 0 : 90, draw);
+  useDraw(feed, live, range ? 0 : 60, draw);
 
   const held = lines.value;
   const all = held ? entries(held) : [];
