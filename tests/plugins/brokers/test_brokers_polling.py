@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver_brokers.polling import LEAST_SHARE, Waiter, share
+from streamweaver_brokers._polling import LEAST_SHARE, Waiter, share
 
 
 @given(st.integers(1, 20_000), st.integers(1, 50))

@@ -8,9 +8,9 @@ from contextlib import closing
 import attrs
 
 from streamweaver import BrokerError, CorruptLogError, Fetched, Headers, Rows
+from streamweaver_brokers._polling import POLL_BYTES, Waiter, share
 from streamweaver_brokers.embedded.log import Log, Partition
 from streamweaver_brokers.embedded.rows import Chunk
-from streamweaver_brokers.polling import POLL_BYTES, Waiter, share
 
 LEAST_SHARE_BYTES = 256 << 10
 """Bytes of one partition in one poll, at least: less would decode the same chunk many times over."""

@@ -7,8 +7,8 @@ import attrs
 from aiokafka import TopicPartition
 
 from streamweaver import Fetched
+from streamweaver_brokers._polling import POLL_BYTES, Waiter, share
 from streamweaver_brokers.kafka.fetcher import columns
-from streamweaver_brokers.polling import POLL_BYTES, Waiter, share
 
 FULL_RECORDS = 10_000
 FULL_BYTES = 4 << 20

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver import Fetched
+from streamweaver_brokers._polling import POLL_BYTES
 from streamweaver_brokers.kafka.inbox import FULL_RECORDS, Inbox
-from streamweaver_brokers.polling import POLL_BYTES
 
 A, B = TopicPartition("topic", 0), TopicPartition("topic", 1)
 

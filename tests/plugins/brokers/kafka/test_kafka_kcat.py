@@ -7,13 +7,12 @@ import shutil
 from typing import Any
 
 import pytest
-from aiokafka.codec import has_zstd
 
 from streamweaver import LaneLostError, Rows
 from streamweaver.partitioner import partition_of
 from streamweaver.testing.broker import PATIENCE, TIME, all_of, append, fresh, lane_of, rows, topic
 
-COMPRESSIONS = ["none", "gzip", pytest.param("zstd", marks=pytest.mark.skipif(not has_zstd(), reason="no cramjam"))]
+COMPRESSIONS = ["none", "gzip", "zstd"]
 
 
 async def kcat(address: str, *arguments: str, stdin: bytes = b"") -> list[bytes]:
