@@ -15,12 +15,16 @@ class HealthFile:
     """Renews the file about once a second; it grows old when a stage is not well, or when nothing can be published.
 
     So a check is the age of a file: cheap, and right also where the process hangs. The file is removed when the run
-    begins and when it ends. A usage error when it cannot be written.
+    begins and when it ends. A usage error when it cannot be written, and when it holds something: no file of ours does.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            if path.exists() and path.stat().st_size:
+                raise click.BadParameter(
+                    f"{path} holds something, and would be removed; name a file of its own", param_hint="--health-file"
+                )
             path.touch()
             path.unlink()
         except OSError as error:
@@ -31,7 +35,9 @@ class HealthFile:
     def metrics_published(self, metrics: dict[str, Any]) -> None:
         """Renew it, if all is well."""
         if all(stage["health"] in WELL for stage in metrics["stages"].values()):
-            self._path.touch()
+            # A disk that is full for a while lets the file grow old for as long.
+            with contextlib.suppress(OSError):
+                self._path.touch()
 
     def end(self) -> None:
         """Remove it: nothing runs any longer."""

@@ -29,6 +29,10 @@ ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, ret
 CLOSE_SECONDS = 10.0
 """How long plugins may take to close, once everything is stored or given back."""
 
+_MARKS_LONGER_MS = 8 * 24 * 3600 * 1000
+"""How much longer marks are kept than the letters they are of: a letter whose mark is gone would be replayed again, and
+Kafka keeps a record until all of its segment is too old, a week more unless its topic says otherwise."""
+
 
 @attrs.frozen(kw_only=True)
 class RunOptions:
@@ -218,10 +222,10 @@ class Engine:
             for stage in self.plan.stages.values()
             if stage.inputs
         ]
+        letters_ms = self.plan.letter_retention_ms
         own = [
-            # A mark is younger than its letter, so it also goes later.
-            TopicSpec(name=self.plan.dead_letters, retention_ms=self.plan.letter_retention_ms),
-            TopicSpec(name=self.plan.settled_letters, retention_ms=self.plan.letter_retention_ms),
+            TopicSpec(name=self.plan.dead_letters, retention_ms=letters_ms),
+            TopicSpec(name=self.plan.settled_letters, retention_ms=letters_ms and letters_ms + _MARKS_LONGER_MS),
             attrs.evolve(METRICS_SPEC, name=self.plan.metrics),
         ]
         if self.plan.dashboard.rules:
@@ -250,6 +254,7 @@ class Engine:
                     break
                 scope.error = None
                 scope.metrics.restarts += 1
+                scope.metrics.waits_for = None
                 scope.activity.now("starting")
         scope.activity.now("ended")
         self._observers.call("stage_ended", stage=name)

@@ -4,6 +4,7 @@ A mark is a record: the letter's id as its key, the deed as its value, the momen
 adds marks expects the topic to end where it was read to, so of two that deal with one letter only the first succeeds.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal, cast, get_args
 
@@ -60,6 +61,9 @@ class Marks:
 
     async def refresh(self) -> None:
         """Take in what has been marked meanwhile."""
+        with contextlib.suppress(UnknownTopicError):
+            # Marks that have expired are read by nobody; the topic may hold nothing and yet end somewhere.
+            self._end = max(self._end, (await self._broker.ranges(self._topic))[0].begin)
         async for rows in through(self._broker, self._topic, {0: self._end}):
             for key, value, at in zip(rows.keys, rows.values, rows.timestamps, strict=True):
                 deed = (value or b"").decode(errors="replace")

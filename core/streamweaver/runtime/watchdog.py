@@ -82,7 +82,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="streamweaver-watchdog", daemon=True)
         self._ended = threading.Event()
         self._beaten = time.monotonic()
-        self._blocked: Culprit | None = None
+        self._culprits: list[Culprit] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop_thread = 0
 
@@ -103,11 +103,12 @@ class Watchdog:
     def _beat(self) -> None:
         now = time.monotonic()
         silent, self._beaten = now - self._beaten, now
-        culprit, self._blocked = self._blocked, None
-        if culprit is not None:
+        culprits, self._culprits = self._culprits, []
+        for culprit in culprits:
             if culprit.scope is not None:
                 culprit.scope.blocked.over(silent, now + SHOWN_SECONDS)
-            self._log("warning", "the event loop runs again", at=culprit.at, seconds=round(silent, 1))
+        if culprits:
+            self._log("warning", "the event loop runs again", at=culprits[-1].at, seconds=round(silent, 1))
         self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
 
     # -- in the thread ----------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class Watchdog:
         scope = culprit.scope
         if scope is not None:
             scope.blocked.begun(culprit.at)
-        self._blocked = culprit
+        self._culprits.append(culprit)
         named = {"stage": scope.stage.name if scope else None, "step": culprit.step, "plugin": culprit.plugin}
         self._log(
             "error",
@@ -143,9 +144,10 @@ class Watchdog:
 def find(innermost: FrameType) -> Culprit:
     """Read off a stack which stage, step and plugin it is in."""
     frames = list(_outwards(innermost))
-    scope = next(filter(None, map(_scope, frames)), None)
-    step = next(filter(None, map(_step, frames)), None)
     ours = [index for index, frame in enumerate(frames) if frame.f_code.co_filename.startswith(_RUNTIME)]
+    # Looked at in our frames only: nobody knows what a plugin's objects do when they are asked for an attribute.
+    scope = next(filter(None, (_scope(frames[index]) for index in ours)), None)
+    step = next(filter(None, (_step(frames[index]) for index in ours)), None)
     # From the outermost of our frames inwards: above it is whoever runs the loop, and a plugin may call us again.
     called = frames[: ours[-1]] if ours else frames
     theirs = [frame for frame in called if _is_foreign(frame)]

@@ -45,6 +45,14 @@ def test_what_an_earlier_run_left_is_removed(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_file_that_holds_something_is_left_alone(run: Any, shop: Path) -> None:
+    """A wrong name costs nobody a file: exit status 2."""
+    said = run("pipeline", "up", "shop.yaml", "--until-idle", "--health-file", "shop.yaml")
+    assert said.status == 2
+    assert "shop.yaml holds something" in said.err
+    assert Path("shop.yaml").stat().st_size
+
+
 def test_a_place_that_cannot_be_written_is_wrong_usage(run: Any, shop: Path) -> None:
     """Nothing is started: exit status 2, with the path."""
     said = run("pipeline", "up", "shop.yaml", "--until-idle", "--health-file", "none/healthy")

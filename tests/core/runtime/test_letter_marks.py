@@ -57,6 +57,22 @@ async def test_the_first_mark_counts_and_what_is_none_is_passed_over(broker: Bro
     assert (marks.get("0:1"), marks.get("0:2")) == (Settled("discarded", 1), None)
 
 
+async def test_marks_that_have_expired_are_no_conflict(broker: Broker) -> None:
+    """Where all marks have gone of age, the topic still ends where it ended, and the next mark goes there."""
+    await broker.create([TopicSpec(name="old.letters", retention_ms=1)])
+    unit = broker.begin()
+    unit.append("old.letters", 0, Rows([b"0:1"] * 3, [b"replayed"] * 3, [1] * 3))
+    await unit.commit()
+    await broker.maintain()
+    (held,) = await broker.ranges("old.letters")
+    assert held.begin == held.end == 3
+    marks = Marks(broker, "old.letters")
+    await marks.refresh()
+    unit = broker.begin()
+    marks.put(unit, ["0:7"], "replayed", 5)
+    await unit.commit()
+
+
 async def test_a_topic_that_does_not_exist_has_nothing(broker: Broker) -> None:
     """As for a pipeline that has never run."""
     assert [rows async for rows in through(broker, "nowhere.letters")] == []

@@ -2,11 +2,13 @@
 
 import asyncio
 import inspect
+import math
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -16,7 +18,8 @@ from streamweaver.hooks import Observers, observer
 from streamweaver.runtime import watchdog
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.engine import Engine, RunOptions
-from streamweaver.runtime.watchdog import Silence, Watchdog
+from streamweaver.runtime.scope import Blocked, Scope
+from streamweaver.runtime.watchdog import Culprit, Silence, Watchdog
 from streamweaver.testing.harness import plan_of
 
 BLOCKED = "event loop blocked: "
@@ -147,6 +150,38 @@ async def test_a_plugin_that_blocks_is_named_with_its_line(
     assert told["at"] in [fields["at"] for fields in LINES.of(AGAIN)]
     # The producer ends with its only record; the others are seen to have been stuck.
     assert stage == "p" or ("stuck", f"blocked the event loop at {told['at']}") in healths.seen
+
+
+class Odd:
+    """An object that answers for any name, with an error."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(name)
+
+    def block(self, until: Callable[[], bool]) -> None:
+        """Keep the loop."""
+        while not until():
+            time.sleep(0.01)
+
+
+async def test_what_a_plugins_objects_do_when_asked_does_not_matter() -> None:
+    """They are not asked; and it is told a second time, so the thread lives on."""
+    dog = Watchdog(LINES)
+    dog.start()
+    Odd().block(lambda: len(LINES.of(BLOCKED)) >= 2)
+    dog.stop()
+
+
+async def test_all_that_were_accused_are_cleared() -> None:
+    """Two stages that blocked one after the other in one turn of the loop are both over when it runs again."""
+    dog = Watchdog(LINES)
+    first, second = Blocked(), Blocked()
+    for blocked in (first, second):
+        blocked.begun("here")
+        dog._culprits.append(Culprit(cast("Scope", SimpleNamespace(blocked=blocked)), None, None, "here", "here"))
+    dog.start()
+    dog.stop()
+    assert math.inf not in (first._until, second._until)
 
 
 async def test_a_loop_that_runs_is_left_alone() -> None:
