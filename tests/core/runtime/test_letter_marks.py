@@ -1,5 +1,6 @@
 """The marks of dead letters that have been dealt with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,9 +64,9 @@ async def test_marks_that_have_expired_are_no_conflict(broker: Broker) -> None:
     unit = broker.begin()
     unit.append("old.letters", 0, Rows([b"0:1"] * 3, [b"replayed"] * 3, [1] * 3))
     await unit.commit()
-    await broker.maintain()
-    (held,) = await broker.ranges("old.letters")
-    assert held.begin == held.end == 3
+    while (await broker.ranges("old.letters"))[0].begin < 3:
+        await asyncio.sleep(0.01)  # age is counted by the broker's own clock
+        await broker.maintain()
     marks = Marks(broker, "old.letters")
     await marks.refresh()
     unit = broker.begin()
