@@ -1,6 +1,7 @@
 """Records as views see them: decoded once, in columns, shared by everything that shows them."""
 
 from collections.abc import Callable, Sequence
+from operator import lt
 from typing import Any
 
 import attrs
@@ -69,20 +70,32 @@ def _decode_somehow(raw: bytes | None, decode_one: Callable[[bytes], Any]) -> An
 def seen_of(batch: Batch, now: int) -> Seen:
     """Return a stage's batch as views see it; a record without a time is of `now`.
 
-    Where steps have dropped or added records, their offsets are not known.
+    Where steps have dropped, added or moved records, their offsets are not known.
     """
     records = batch.records
-    known = batch.last_offset - batch.first_offset + 1 == len(records)
     return Seen(
         batch.topic,
         batch.partition,
-        range(batch.first_offset, batch.last_offset + 1) if known else [-1] * len(records),
+        range(batch.first_offset, batch.last_offset + 1) if _is_whole(batch) else [-1] * len(records),
         [now if record.timestamp is None else record.timestamp for record in records],
-        [record.key.encode() if isinstance(record.key, str) else record.key for record in records],
+        [_key(record.key) for record in records],
         [record.value for record in records],
         [None] * len(records),
         [record.headers for record in records],
     )
+
+
+def _is_whole(batch: Batch) -> bool:
+    """Return whether the records are those of the batch's offsets, one each: the number alone does not tell."""
+    if batch.last_offset - batch.first_offset + 1 != len(batch):
+        return False
+    origins = [record.origin for record in batch.records]
+    return origins[0] >= 0 and all(map(lt, origins, origins[1:]))
+
+
+def _key(key: bytes | str | None) -> bytes | None:
+    # A step may have made a key that UTF-8 has no bytes for; it is shown all the same.
+    return key.encode(errors="backslashreplace") if isinstance(key, str) else key
 
 
 def in_order(batches: list[Seen]) -> list[Seen]:

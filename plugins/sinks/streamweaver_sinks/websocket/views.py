@@ -54,7 +54,7 @@ class Shared:
     def begin(self, past: Sequence[Record], now: int) -> None:
         """Put in the history, then what was held back while it was read."""
         if past:
-            seen = seen_of(Batch(list(past), self.channel), now)
+            seen = seen_of(Batch(list(past), self.channel, 0, -1, -1), now)
             self.live.remember(seen, now)
             self.shown = Counter(protocol.encode_records(past).splitlines())
             self.shown_until, self.newest_shown = now + UNSEEN_MS, max(seen.times)

@@ -93,7 +93,7 @@ def client_of(sink: Websocket) -> Any:
 
 def trades(*rows: tuple[str, float], at: int = NOW) -> list[Record]:
     return [
-        Record({"symbol": symbol, "price": price}, key=symbol.encode(), timestamp=at + number)
+        Record({"symbol": symbol, "price": price}, key=symbol.encode(), timestamp=at + number, origin=number)
         for number, (symbol, price) in enumerate(rows)
     ]
 
@@ -152,6 +152,15 @@ async def test_a_view_begins_with_the_past_and_counts_nothing_twice(start: Open)
         await write(sink, [*past[1:], *trades(("B", 4), ("B", 5))])
         context.clock.advance(0.3)
         assert (await client.part("bars"))["data"]["values"] == [[3, 2]]
+
+
+async def test_the_past_has_no_offsets(start: Open) -> None:
+    """Where the history's records stand in the topic is not known, not even of a single one."""
+    sink, _ = await start(FakeContext(past={"prices": trades(("A", 1), at=NOW - 1_000)}))
+    async with client_of(sink) as connection:
+        client = Looking(connection)
+        await client.view("feed", kind="feed", top=100)
+        assert (await client.part("feed"))["data"]["records"]["offset"] == [-1]
 
 
 async def test_what_comes_while_the_history_is_read_is_not_lost(start: Open) -> None:
