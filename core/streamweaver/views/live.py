@@ -156,9 +156,10 @@ class LiveView:
         known = -1 if seq is None or seq > self.seq else seq
         if self._parts and (self._on_nothing or (known >= 0 and self._parts[0][0] <= known + 1)):
             return [part for number, part in self._parts if number > known]
-        return [self._whole(now)]
+        return [self.whole(now)]
 
-    def _whole(self, now: int) -> bytes:
+    def whole(self, now: int) -> bytes:
+        """Return all that is shown, as one part; call right after `tick`, once `ready`."""
         if self._snapshot is None or self._snapshot[0] != self.seq:
             self._snapshot = (self.seq, self._part(self._view.snapshot(now), now, snapshot=True))
         return self._snapshot[1]
@@ -192,25 +193,49 @@ def named(part: bytes, **names: str) -> bytes:
 
 
 def fresh_parts(
-    watched: dict[str, int | None], lives: Mapping[str, LiveView], now: int, most_bytes: int
+    watched: dict[str, int | None],
+    lives: Mapping[str, LiveView],
+    now: int,
+    most_bytes: int,
+    *,
+    largest: int | None = None,
 ) -> list[bytes]:
     """Return what brings a client up to date, and note in `watched` (name to the `seq` it has) that it has it.
 
-    Of much, some comes now and the rest with the next call; one view always comes whole.
+    Of much, some comes now and the rest with the next call; one view always comes whole. Views come in the order of
+    `watched`, and who was served goes to its end, so that none waits for ever. In place of what alone has more than
+    `largest` bytes comes an error: the client then has nothing of that view, which is noted as a `seq` below zero.
     """
     found: list[bytes] = []
     size = 0
-    for name, seq in watched.items():
+    for name, seq in list(watched.items()):
         live = lives.get(name)
-        if live is None or live.seq == seq:
+        if live is None or seq in (live.seq, _refused(live)):
             continue
-        parts = live.parts(seq, now)
+        parts = [named(part, id=name) for part in live.parts(seq, now)]
         if not parts:
             continue
-        added = sum(map(len, parts))
+        told = live.seq
+        if largest is not None and _size(parts) > largest:
+            # One snapshot may be less than many updates.
+            parts = [named(live.whole(now), id=name)]
+            if (bytes_ := _size(parts)) > largest:
+                why = f"this view has {bytes_} bytes, of at most {largest}: ask for fewer fields, a lower limit or top"
+                parts, told = [named(to_json({"error": why}), id=name)], _refused(live)
+        added = _size(parts)
         if found and size + added > most_bytes:
             break
-        found += [named(part, id=name) for part in parts]
+        found += parts
         size += added
-        watched[name] = live.seq
+        del watched[name]
+        watched[name] = told
     return found
+
+
+def _refused(live: LiveView) -> int:
+    return -1 - live.seq
+
+
+def _size(parts: list[bytes]) -> int:
+    """Return how many bytes parts take in a message, with what divides them."""
+    return sum(map(len, parts)) + len(parts)

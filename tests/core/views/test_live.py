@@ -115,3 +115,50 @@ def test_much_comes_in_turns(feed):
     [second] = told(fresh_parts(watched, lives, START, 10))
     assert (first["id"], second["id"]) == ("a", "b")
     assert fresh_parts(watched, lives, START, 10) == []
+
+
+def test_who_was_served_waits_for_the_others(feed):
+    """Views that each fill a message, and change all the time, come in turns."""
+    live, let_pass = feed
+    watched, lives = dict.fromkeys("abc"), dict.fromkeys("abc", live)
+    served = []
+    for number in range(6):
+        let_pass(number)
+        served += dict.fromkeys(part["id"] for part in told(fresh_parts(watched, lives, START, 10)))
+    assert served == [*"abcabc"]
+
+
+def test_a_view_that_is_too_large_is_refused_until_it_is_smaller(seen):
+    """An error comes in its place, once a change, and keeps nobody waiting; then everything comes anew."""
+    live, small = live_of(top=100, limit=1), live_of()
+    watched, lives = {"large": None, "small": None}, {"large": live, "small": small}
+    small.begin(START)
+    live.begin(START)
+
+    def parts(text, number):
+        now = START + 1_000 * number
+        live.heard(seen([text], [now]), now)
+        live.tick(now)
+        return told(fresh_parts(watched, lives, now, 2_000, largest=2_000))
+
+    refusal, other = parts("x" * 3_000, 1)
+    assert refusal["id"] == "large"
+    assert "of at most 2000" in refusal["error"]
+    assert other["id"] == "small"
+    assert fresh_parts(watched, lives, START, 2_000, largest=2_000) == []
+    assert "error" in parts("y" * 3_000, 2)[0]
+    [whole] = parts("z", 3)
+    assert (whole["snapshot"], whole["seq"]) == (True, live.seq)
+
+
+def test_many_updates_that_are_too_large_become_one_snapshot(seen):
+    """A view is refused only when a snapshot of it is too large as well."""
+    live = live_of(top=100, limit=1)
+    live.begin(START)
+    watched = {"a": live.seq}
+    for number in range(1, 6):
+        live.heard(seen([f"{number}" * 500], [START + number * 1_000]), START + number * 1_000)
+        live.tick(START + number * 1_000)
+    assert len(live.parts(watched["a"], START)) > 1
+    [part] = told(fresh_parts(watched, {"a": live}, START, 2_000, largest=2_000))
+    assert (part["snapshot"], watched["a"]) == (True, live.seq)

@@ -22,7 +22,7 @@ FRAME_BYTES = 256 * 1024
 """Frames are cut at about this size, so that one slow reader's progress is visible."""
 
 RECORD_BYTES = 1_000_000
-"""Larger records are not shown: common clients refuse messages of more than 1 MiB and would hang up."""
+"""Larger records and views are not shown: common clients refuse messages of more than 1 MiB and would hang up."""
 
 MAX_FIELDS = 8
 MAX_VALUES = 100

@@ -97,8 +97,9 @@ class Looker:
         """Give the client what changed, unless it has not yet taken what was given before."""
         if self.outbox.views is not None:
             return
+        most = protocol.RECORD_BYTES
         lives = {name: shared.live for name, shared in self.views.items()}
-        if parts := fresh_parts(self.told, lives, now, protocol.RECORD_BYTES):
+        if parts := fresh_parts(self.told, lives, now, most, largest=most):
             self.outbox.show(protocol.views_frame(now, parts))
 
 

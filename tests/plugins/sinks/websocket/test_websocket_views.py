@@ -227,6 +227,18 @@ async def test_a_client_that_does_not_read_has_one_message_waiting(start: Open) 
         assert not held.outbox.frames
 
 
+async def test_no_message_is_too_large_for_a_client(start: Open) -> None:
+    """A view of more than a message may have is answered with an error; the client stays and gets the others."""
+    past = [Record({"text": '"' * 5_000}, timestamp=NOW - 1) for _ in range(200)]
+    sink, _ = await start(FakeContext(past={"prices": past}))
+    async with client_of(sink) as connection:
+        client = Looking(connection)
+        await client.view("large", kind="feed", limit=200)
+        assert "ask for fewer fields" in (await client.part("large"))["error"]
+        await client.view("fewer", kind="feed", limit=20)
+        assert len((await client.part("fewer"))["data"]["records"]["value"]) == 20
+
+
 async def test_a_view_replaces_what_came_unasked(start: Open) -> None:
     """A client that connects to `/` gets records until it asks for a view."""
     sink, context = await start()
