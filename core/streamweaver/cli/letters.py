@@ -72,7 +72,7 @@ def print_letter(file: Path, data: Path | None, letter_id: str, as_json: bool) -
 
     asyncio.run(_with_box(plan, data, look))
     if found is None:
-        click.echo(f"error: no dead letter {letter_id}; see `streamweaver dlq list {file}`", err=True)
+        _say_absent(file, [letter_id])
         return FAILED
     if as_json:
         print_json(found)
@@ -93,7 +93,7 @@ def replay_letters(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Replay letters and say what became of them; returns the exit status, 1 when some could not be."""
+    """Replay letters and say what became of them; returns the exit status, 1 when some could not be or are absent."""
     return _deal(
         file, data, "replayed", lambda box: box.replay(wanted, edits, limit=limit, dry_run=dry_run), dry_run, as_json
     )
@@ -124,15 +124,22 @@ def _deal(
 
     asyncio.run(_with_box(load(file).plan, data, deal))
     if as_json:
-        print_json({deed: outcome.done, "done_before": outcome.before, "refused": outcome.refused, "dry_run": dry_run})
+        lists = {deed: outcome.done, "done_before": outcome.before, "refused": outcome.refused}
+        print_json({**lists, "absent": outcome.absent, "dry_run": dry_run})
     else:
         for letter_id, why in outcome.refused.items():
             click.echo(f"{letter_id}: refused: {_shown(why)}", err=True)
         would = "would be " if dry_run else ""
-        click.echo(
-            f"{len(outcome.done)} {would}{deed}, {len(outcome.before)} done before, {len(outcome.refused)} refused"
-        )
-    return FAILED if outcome.refused else 0
+        counts = len(outcome.done), len(outcome.before), len(outcome.refused)
+        if any(counts) or not outcome.absent:
+            click.echo(f"{counts[0]} {would}{deed}, {counts[1]} done before, {counts[2]} refused")
+    if outcome.absent:
+        _say_absent(file, outcome.absent)
+    return FAILED if outcome.refused or outcome.absent else 0
+
+
+def _say_absent(file: Path, ids: Sequence[str]) -> None:
+    click.echo(f"error: no dead letter {', '.join(ids)}; see `streamweaver dlq list {file}`", err=True)
 
 
 async def _with_box(plan: Plan, data: Path | None, use: Callable[[LetterBox], Awaitable[None]]) -> None:

@@ -74,7 +74,7 @@ class Filter:
 
 @attrs.define
 class Outcome:
-    """What became of the letters that were meant. Their sum is the number of them."""
+    """What became of the letters that were meant: each is in one of these."""
 
     done: list[str] = attrs.field(factory=list)
     """Ids that were dealt with now (or would be, in a dry run)."""
@@ -82,6 +82,8 @@ class Outcome:
     """Ids that had been dealt with before, and were left alone."""
     refused: dict[str, str] = attrs.field(factory=dict)
     """Id to the reason why it cannot be dealt with."""
+    absent: list[str] = attrs.field(factory=list)
+    """Ids that were asked for and of which there is no letter, or no more."""
 
 
 def parse_id(text: str) -> tuple[int, int]:
@@ -140,7 +142,10 @@ class LetterBox:
             if offset in rows.offsets:
                 index = list(rows.offsets).index(offset)
                 headers = rows.headers[index] if rows.headers else ()
-                found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
+                try:
+                    found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
+                except ValueError:
+                    return None
                 return Letter(partition, offset, found, self._marks.get(f"{partition}:{offset}"))
             if rows.next_offset > offset:
                 break
@@ -197,6 +202,11 @@ class LetterBox:
                 await self._store_deed(deed, pending, outcome, dry_run)
                 pending = []
         await self._store_deed(deed, pending, outcome, dry_run)
+        # An id that a filter or the limit left out is there all the same.
+        left_out = wanted.ids.difference(outcome.done, outcome.before, outcome.refused)
+        outcome.absent = [
+            letter_id for letter_id in sorted(left_out, key=parse_id) if await self.letter(letter_id) is None
+        ]
         return outcome
 
     async def _store_deed(

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from streamweaver.runtime.dead_letter import DeadLetter
 
 
@@ -46,6 +48,24 @@ def test_a_letter_that_is_not_there(run, ran: Path) -> None:
     said = run("dlq", "show", "shop.yaml", "0:99")
     assert (said.status, said.out) == (1, "")
     assert "no dead letter 0:99" in said.err
+
+
+@pytest.mark.parametrize("deed", ["replay", "discard"])
+def test_dealing_with_letters_that_are_not_there(run, ran: Path, deed: str) -> None:
+    """One line names them, exit status 1; the letters that are there are dealt with."""
+    said = run("dlq", deed, "shop.yaml", "0:99", "0:77", "5:5")
+    hint = "see `streamweaver dlq list shop.yaml`"
+    assert (said.status, said.out, said.err) == (1, "", f"error: no dead letter 0:77, 0:99, 5:5; {hint}\n")
+    mixed = run("dlq", deed, "shop.yaml", "0:1", "0:99", "--json")
+    assert (mixed.status, mixed.json[f"{deed}ed"], mixed.json["absent"]) == (1, ["0:1"], ["0:99"])
+    assert mixed.err == f"error: no dead letter 0:99; {hint}\n"
+
+
+@pytest.mark.parametrize("more", [["--limit", "1"], ["--reason", "expected a number"]])
+def test_a_letter_that_is_left_out_is_there(run, ran: Path, more: list[str]) -> None:
+    """An id that the limit or a filter leaves out is not called absent."""
+    said = run("dlq", "discard", "shop.yaml", "0:0", "0:1", *more, "--json")
+    assert (said.status, len(said.json["discarded"]), said.json["absent"]) == (0, 1, [])
 
 
 def test_replay_with_a_fix_writes_each_record_once(run, ran: Path) -> None:

@@ -102,6 +102,17 @@ async def test_records_that_are_no_letters_are_passed_over(plan: Plan, broker: B
     box = await post(plan, broker, letter())
     assert [one.id async for one in box.letters()] == ["0:1"]
     assert box.unreadable == 1
+    assert await box.letter("0:0") is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_ids_of_no_letter_are_absent(plan: Plan, broker: Broker, dry_run: bool) -> None:
+    """They are told in order; what a filter leaves out, and what was dealt with before, is there all the same."""
+    box = await post(plan, broker, letter(), letter(stage="other"), letter())
+    await box.discard(Filter(ids=frozenset({"0:2"})))
+    ids = frozenset({"0:0", "0:1", "0:2", "0:10", "0:9", "7:0"})
+    outcome = await box.discard(Filter(ids=ids, stage="prices"), dry_run=dry_run)
+    assert (outcome.done, outcome.before, outcome.absent) == (["0:0"], ["0:2"], ["0:9", "0:10", "7:0"])
 
 
 async def test_one_letter_by_its_id(plan: Plan, broker: Broker) -> None:
