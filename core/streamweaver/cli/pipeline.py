@@ -185,12 +185,14 @@ def init(folder: Path, name: str | None) -> None:
     \b
     Example: streamweaver pipeline init first_steps
     """
+    import shlex
+
     from streamweaver.cli.pipeline_init import init_pipeline
 
     made = init_pipeline(folder, name)
     for path in made:
         click.echo(path)
-    click.echo(f"\nNext: streamweaver pipeline up {made[0]}", err=True)
+    click.echo(f"\nNext: streamweaver pipeline up {shlex.quote(str(made[0]))}", err=True)
 
 
 @group.command()

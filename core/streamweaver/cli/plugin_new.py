@@ -1,5 +1,6 @@
 """`streamweaver plugin new`."""
 
+import shlex
 from pathlib import Path
 from typing import get_args
 
@@ -44,4 +45,4 @@ def new(kind: Kind, name: str, folder: Path | None) -> None:
                 "installed neither can be used: choose another name, or uninstall that one",
                 err=True,
             )
-    click.echo(f"\nNext: cd {folder} && pip install -e . && pytest", err=True)
+    click.echo(f"\nNext: cd {shlex.quote(str(folder))} && pip install -e . --group test && pytest", err=True)

@@ -31,6 +31,14 @@ def test_init_makes_a_pipeline_that_runs(run: Any, tmp_path: Path, monkeypatch: 
     assert Path(".streamweaver/first_steps").is_dir()
 
 
+def test_the_next_step_can_be_pasted(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder's name with a space in it is quoted for the shell."""
+    monkeypatch.chdir(tmp_path)
+    said = run("pipeline", "init", "bad name ü")
+    assert said.status == 0
+    assert said.err.endswith("Next: streamweaver pipeline up 'bad name ü/pipeline.yaml'\n")
+
+
 def test_its_schema_knows_its_file(run: Any, tmp_path: Path) -> None:
     """The schema beside the file is a schema, and the file is valid by it."""
     assert run("pipeline", "init", tmp_path / "new/folder", "--name", "mine").status == 0

@@ -14,13 +14,17 @@ def test_new_says_what_it_has_made_and_what_is_next(run: Any, tmp_path: Path, mo
     made = [Path(line) for line in said.out.splitlines()]
     assert Path("streamweaver-to-celsius/pyproject.toml") in made
     assert all(path.is_file() for path in made)
-    assert "cd streamweaver-to-celsius && pip install -e . && pytest" in said.err
+    assert "cd streamweaver-to-celsius && pip install -e . --group test && pytest" in said.err
+    readme = Path("streamweaver-to-celsius/README.md").read_text()
+    assert "pip install -e . --group test" in readme
 
 
 def test_new_in_another_place(run: Any, tmp_path: Path) -> None:
-    """--dir says where."""
-    assert run("plugin", "new", "sink", "shelf", "--dir", tmp_path / "here").status == 0
-    assert (tmp_path / "here/streamweaver_shelf.py").is_file()
+    """--dir says where; the next step can be pasted into a shell, whatever the folder's name."""
+    said = run("plugin", "new", "sink", "shelf", "--dir", tmp_path / "over here")
+    assert said.status == 0
+    assert (tmp_path / "over here/streamweaver_shelf.py").is_file()
+    assert f"cd '{tmp_path}/over here' && pip" in said.err
 
 
 def test_new_with_a_name_that_will_not_do(run: Any, tmp_path: Path) -> None:
