@@ -223,11 +223,25 @@ class _Graph:
             keyed[stage.output] = key if keyed.get(stage.output, key) == key else None
         return keyed
 
+    def _unsure(self) -> set[str]:
+        """Return the topics of which a mistake elsewhere hides the keys or the partitions: nothing is said of them."""
+        draft = self._draft
+        if not draft.outputs_known:
+            return set(self.topic_names())
+        unsure = {*draft.written, *draft.unread_topics}
+        for stage in self.ordered():
+            own = stage.key is not None and stage.output in draft.topics
+            if stage.output is not None and not own and unsure.intersection(stage.inputs):
+                unsure.add(stage.output)
+        return unsure
+
     def check_grouping(self, partitions: dict[str, int]) -> None:
         """A step that groups needs all records of a group in one partition."""
-        keyed = self._keyed_by()
+        keyed, unsure = self._keyed_by(), self._unsure()
         for stage in self._draft.stages:
-            counts = {topic: partitions.get(topic, 1) for topic in stage.inputs}
+            # The partitions of a topic that is declared are known, whoever writes it.
+            sure = [topic for topic in stage.inputs if topic not in unsure or topic in self._draft.topics]
+            counts = {topic: partitions.get(topic, 1) for topic in sure}
             for step, node in stage.steps:
                 self._check_place(stage, step, node)
                 if step.use.plugin.groups_by and len(set(counts.values())) > 1:
@@ -245,7 +259,7 @@ class _Graph:
                     declared = self._draft.topics.get(topic)
                     if not fields or partitions.get(topic, 1) == 1 or (declared and declared.config.external):
                         continue
-                    if keyed.get(topic) not in fields:
+                    if topic not in unsure and keyed.get(topic) not in fields:
                         by = f"keyed by {keyed[topic]!r}" if keyed.get(topic) else "not keyed by one field"
                         self._findings.add(
                             node.get(option or "") or node,

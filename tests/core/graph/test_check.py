@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from streamweaver import Batch, Record, producer, sink, transform
+from streamweaver.errors import ConfigError
 from streamweaver.graph.check import weaker
 from streamweaver.testing.harness import plan_of
 
@@ -135,6 +136,51 @@ flows:
   h: {from: x, steps: [{use: group}], to: e}
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("producers", "flows"),
+    [
+        (
+            "{p: {use: exact, to: a, key: k, rat: 500}}",
+            "{f: {from: a, steps: [{use: group}], to: z}}",
+        ),
+        (
+            "{p: {use: exact, to: a, key: k, rate: many}}",
+            "{keep: {from: a, to: b}, f: {from: b, steps: [{use: group}], to: z}}",
+        ),
+        (
+            "{p: {use: exact, key: k}, q: {use: exact, to: a}}",
+            "{f: {from: a, steps: [{use: group}], to: z}}",
+        ),
+        (
+            "{p: {use: exact, to: a, key: k}}",
+            "{keep: {from: a, to: b, wrong: 1}, f: {from: [a, b], steps: [{use: group}], to: z}}",
+        ),
+    ],
+)
+def test_nothing_is_concluded_from_a_stage_that_cannot_be_read(producers: str, flows: str) -> None:
+    """Its mistake is the only finding: which keys it writes, and into how many partitions, is not known."""
+    with pytest.raises(ConfigError) as raised:
+        plan(f"topics: {{a: {{partitions: 4}}}}\nproducers: {producers}\nflows: {flows}")
+    (found,) = raised.value.findings
+    assert "group" not in found.message
+
+
+def test_what_another_mistake_does_not_touch_is_still_found() -> None:
+    """A declared topic whose writer sets the key is judged, though what the writer reads is not known."""
+    with pytest.raises(ConfigError) as raised:
+        plan(
+            """
+topics: {a: {partitions: 4}, b: {partitions: 4}}
+producers: {p: {use: exact, to: a, rat: 500}}
+flows:
+  keyed: {from: a, key: other, to: b}
+  f: {from: b, steps: [{use: group}], to: z}
+"""
+        )
+    assert ["rat" in found.message for found in raised.value.findings] == [True, False]
+    assert "keyed by 'other'" in raised.value.findings[1].message
 
 
 def test_the_weaker_is_found() -> None:
