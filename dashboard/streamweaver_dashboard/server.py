@@ -175,7 +175,7 @@ def listen(options: DashboardConfig) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use: set dashboard.port, say --port, or --no-dashboard"
+        return f"port {port} of {host} is in use: set dashboard.port, or say --port, for another"
     if error.errno == errno.EACCES:
         return f"port {port} may not be used by this user: set dashboard.port to one above 1023"
     return f"cannot listen on {host}, port {port}: {error.strerror or error}; check dashboard.host"

@@ -11,9 +11,13 @@ PATIENCE_SECONDS = 5.0
 
 
 class Beside:
-    """The coroutines that observers started. One that fails is logged and done with."""
+    """The coroutines that observers started. One that fails is logged and done with.
 
-    def __init__(self, log: Log) -> None:
+    With `last_is_raised` the failure that ends the last of them is only kept: whoever waits raises it.
+    """
+
+    def __init__(self, log: Log, *, last_is_raised: bool = False) -> None:
+        self._last_is_raised = last_is_raised
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
         self.failures: list[str] = []
@@ -27,7 +31,9 @@ class Beside:
             await coroutine
         except (Exception, SystemExit) as error:
             self.failures.append(f"{name}: {error}")
-            self._log("error", f"{name} ended", error=f"{type(error).__name__}: {error}")
+            others = [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
+            if others or not self._last_is_raised:
+                self._log("error", f"{name} ended", error=f"{type(error).__name__}: {error}")
 
     async def wait(self) -> None:
         """Return when everything that was started has ended by itself."""

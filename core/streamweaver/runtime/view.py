@@ -16,7 +16,7 @@ async def view(plan: Plan, *, data_dir: Path, log: Log, observers: Observers) ->
         raise RunError("no installed observer shows pipelines; reinstall streamweaver")
     broker: Broker = plan.broker.build()
     await broker.open(BrokerContext(pipeline=plan.name, data_dir=data_dir, role="tool"))
-    beside = Beside(log)
+    beside = Beside(log, last_is_raised=True)
     try:
         surroundings = Surroundings(plan=plan, broker=broker, log=log, beside=beside.start)
         observers.call("pipeline_viewed", pipeline=plan.name, surroundings=surroundings)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -65,6 +66,20 @@ def test_the_dashboard_alone_shows_a_pipeline_that_ran(tmp_path: Path) -> None:
         status = shown.wait(timeout=30)
         shown.stderr.close()
     assert status == 0
+
+
+def test_a_port_that_is_taken_is_told_once(tmp_path: Path) -> None:
+    """One line, exit status 1, and no advice to use an option that the command does not have."""
+    file = write(tmp_path)
+    assert up(file, "--no-dashboard").returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [PROGRAM, "dashboard", file.name, "--port", port]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert ran.stderr.count("in use") == 1
+    assert f"port {port} of 127.0.0.1 is in use: set dashboard.port, or say --port" in ran.stderr
+    assert "--no-dashboard" not in ran.stderr
 
 
 def test_a_file_that_is_wrong_is_refused(tmp_path: Path) -> None:

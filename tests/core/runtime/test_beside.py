@@ -28,6 +28,27 @@ async def test_what_fails_is_logged_and_done_with() -> None:
     await beside.end()
 
 
+async def test_the_last_failure_is_left_to_whoever_raises_it() -> None:
+    """One that fails while another goes on is logged at once; the last is only kept."""
+    lines: list[str] = []
+    beside = Beside(lambda level, message, **fields: lines.append(message), last_is_raised=True)
+    go_on = asyncio.Event()
+
+    async def broken() -> None:
+        go_on.set()
+        raise OSError("first")
+
+    async def last() -> None:
+        await go_on.wait()
+        raise OSError("second")
+
+    beside.start("server", broken())
+    beside.start("other", last())
+    await beside.wait()
+    assert lines == ["server ended"]
+    assert beside.failures == ["server: first", "other: second"]
+
+
 async def test_the_end_cancels_and_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that clings to life is named."""
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
