@@ -70,6 +70,14 @@ _CONSTANTS = {"null": None, "true": True, "false": False}
 
 _REFUSED: dict[type[ast.AST], str] = {
     ast.Pow: "a power",
+    ast.LShift: "`<<`",
+    ast.RShift: "`>>`",
+    ast.BitAnd: "`&`",
+    ast.BitOr: "`|`",
+    ast.BitXor: "`^`",
+    ast.MatMult: "`@`",
+    ast.Invert: "`~`",
+    ast.UAdd: "a leading `+`",
     ast.Lambda: "a lambda",
     ast.JoinedStr: "an f-string",
     ast.NamedExpr: "an assignment",
