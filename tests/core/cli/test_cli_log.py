@@ -11,6 +11,17 @@ def test_a_whole_log(run, ran: Path) -> None:
     assert (said.status, said.json["whole"], said.json["damages"]) == (0, True, [])
 
 
+def test_a_log_that_is_no_database(run, ran: Path) -> None:
+    """It is told in one line, which does not send the user to the command just run."""
+    for path in Path(".streamweaver/shop").glob("log.sqlite*"):
+        path.unlink()
+    Path(".streamweaver/shop/log.sqlite").write_bytes(b"not a database" * 1000)
+    said = run("log", "check", ".streamweaver/shop")
+    assert said.status == 1
+    assert said.out.startswith(".streamweaver/shop/log.sqlite: file is not a database\n")
+    assert "log check" not in said.out + said.err
+
+
 def test_a_damaged_log(run, ran: Path) -> None:
     """A record whose bytes were changed is told with topic, partition and offsets; exit status 1."""
     with sqlite3.connect(".streamweaver/shop/log.sqlite") as connection:

@@ -9,7 +9,7 @@ import msgspec
 
 from streamweaver import CorruptLogError
 from streamweaver_brokers.embedded import schema
-from streamweaver_brokers.embedded.failure import mapped, of_sqlite
+from streamweaver_brokers.embedded.failure import mapped
 from streamweaver_brokers.embedded.rows import Stored, decode, is_whole, key_of, offset_of
 
 
@@ -45,7 +45,8 @@ def check(path: Path) -> list[Damage]:
     try:
         connection, _ = schema.open_for_tool(folder, "full")
     except CorruptLogError as error:
-        return [Damage(str(error))]
+        # What SQLite said, without the hint to run this check.
+        return [Damage(f"{path}: {error.__cause__ or error}")]
     try:
         # One snapshot, so that what the pipeline does meanwhile does not look like damage.
         with mapped(path):
@@ -71,7 +72,7 @@ def _partitions(connection: sqlite3.Connection, path: Path) -> Iterator[Damage]:
         ).fetchall()
         consumed = connection.execute("SELECT consumer, partition, offset FROM consumed").fetchall()
     except sqlite3.DatabaseError as error:
-        yield Damage(str(of_sqlite(error, path)))
+        yield Damage(f"{path}: {error}")
         return
     ends: dict[int, int] = {}
     for partition_id, topic, number, begin in partitions:
