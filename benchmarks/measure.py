@@ -23,20 +23,30 @@ DEMO = Path(__file__).parents[1] / "pipelines/demo.yaml"
 BATCHES, SIZE = 1_200, 500
 
 LATENCY = """
-name: latency
+name: {name}
 delivery: {delivery}
 {broker}
-topics: {{trades: {{partitions: 2}}, prices: {{partitions: 2}}}}
+topics: {{{trades}: {{partitions: 2}}, {prices}: {{partitions: 2}}}}
 producers:
-  stocks: {{use: stock_trades, to: trades, rate: {rate}}}
+  stocks: {{use: stock_trades, to: {trades}, rate: {rate}}}
 flows:
   averages:
-    from: trades
+    from: {trades}
     steps: [{{use: moving_average, field: price, by: symbol, size: 20}}]
-    to: prices
+    to: {prices}
 sinks:
-  out: {{use: file, from: prices, path: prices.ndjson}}
+  out: {{use: file, from: {prices}, path: prices.ndjson}}
 """
+
+EMBEDDED = "broker: {use: embedded}"
+
+
+def _pipeline(delivery: str, broker: str, rate: str) -> str:
+    """Return a pipeline with names that nobody has used before, since a broker keeps its topics."""
+    name = f"latency_{time.time_ns()}"
+    return LATENCY.format(
+        name=name, trades=f"{name}_trades", prices=f"{name}_prices", delivery=delivery, broker=broker, rate=rate
+    )
 
 
 def start() -> None:
@@ -53,7 +63,7 @@ def start() -> None:
         print(f"{name}: median {statistics.median(took):.0f} ms, least {min(took):.0f} ms")
     with tempfile.TemporaryDirectory() as folder:
         file, rows = Path(folder, "first.yaml"), Path(folder, "prices.ndjson")
-        file.write_text(LATENCY.format(delivery="exactly_once", broker="broker: {use: embedded}", rate=1_000))
+        file.write_text(_pipeline("exactly_once", EMBEDDED, "1000"))
         began = time.perf_counter()
         running = _up(file)
         while not rows.exists() or not rows.stat().st_size:
@@ -105,8 +115,7 @@ def idle(seconds: float = 20.0) -> None:
     """Measure the processor's time of a pipeline in which nothing happens."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "idle.yaml")
-        text = LATENCY.format(delivery="exactly_once", broker="broker: {use: embedded}", rate="0.01")
-        file.write_text(text)
+        file.write_text(_pipeline("exactly_once", EMBEDDED, "0.01"))
         running = _up(file)
         process = psutil.Process(running.pid)
         time.sleep(3)
@@ -121,14 +130,13 @@ def idle(seconds: float = 20.0) -> None:
 def latency(servers: str | None = None, seconds: float = 15.0) -> None:
     """Measure from a record's timestamp to its row in the file, at 1,000 records/s through one flow."""
     if servers is None:
-        kinds = {"exactly_once": "broker: {use: embedded}"}
+        kinds = {"exactly_once": EMBEDDED}
     else:
         kinds = dict.fromkeys(("at_least_once", "exactly_once"), f'broker: {{use: kafka, servers: ["{servers}"]}}')
     for delivery, broker in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "latency.yaml")
-            text = LATENCY.format(delivery=delivery, broker=broker, rate=1_000)
-            file.write_text(text.replace("name: latency", f"name: latency_{time.time_ns()}"))
+            file.write_text(_pipeline(delivery, broker, "1000"))
             running = _up(file)
             ages = sorted(_ages(Path(folder, "prices.ndjson"), seconds))
             _down(running)
