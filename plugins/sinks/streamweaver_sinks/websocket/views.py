@@ -38,6 +38,8 @@ class Shared:
     shown: Counter[bytes] = attrs.field(factory=Counter, init=False)
     shown_until: int = attrs.field(default=0, init=False)
     newest_shown: int = attrs.field(default=0, init=False)
+    start: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+    """Reads the history."""
 
     def add(self, batch: Batch, now: int) -> None:
         """Take live records."""
@@ -127,7 +129,11 @@ class Views:
         spec = msgspec.json.encode(attrs.asdict(panel), order="sorted")
         shared = self._views.get(spec)
         if shared is None:
-            if len(self._views) >= self._most:
+            if not self._most:
+                raise ValueError("got a view, but option max_views is 0: this server shows none")
+            replaced = looker.views.get(wish.id)
+            ends = replaced is not None and replaced.lookers == 1
+            if len(self._views) - ends >= self._most:
                 raise ValueError(f"{self._most} views are looked at already, which is what option max_views allows")
             shared = self._make(spec, panel)
         shared.lookers += 1
@@ -151,6 +157,8 @@ class Views:
         if not shared.lookers:
             self._views = {spec: held for spec, held in self._views.items() if held is not shared}
             self._by_channel[shared.channel].remove(shared)
+            if shared.start is not None:
+                shared.start.cancel()
 
     def leave(self, client: object) -> None:
         """End all views of a client."""
@@ -177,7 +185,7 @@ class Views:
         shared = Shared(panel.topic, LiveView(panel, round(self._tick_seconds * 1000)))
         self._views[spec] = shared
         self._by_channel.setdefault(panel.topic, []).append(shared)
-        task = self._loop.create_task(self._start(shared))
+        shared.start = task = self._loop.create_task(self._start(shared))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
         return shared

@@ -291,6 +291,57 @@ async def test_views_are_limited(start: Open) -> None:
         await second.view("b", kind="feed", limit=1)
 
 
+async def test_a_view_is_replaced_at_the_limit(start: Open) -> None:
+    """Where all views are taken a client may still change one that only it looks at, not one that others see too."""
+    sink, _ = await start(max_views=1)
+    async with client_of(sink) as one, client_of(sink) as other:
+        first, second = Looking(one), Looking(other)
+        await first.view("a", kind="feed", limit=1)
+        assert (await first.view("a", kind="feed", limit=2))["view"]["limit"] == 2
+        await second.view("b", kind="feed", limit=2)
+        await first.say(type="view", id="a", channel="prices", kind="feed", limit=3)
+        assert "max_views" in (await first.hear("error"))["message"]
+
+
+async def test_no_views_is_told_as_such(start: Open) -> None:
+    """Where `max_views` is 0 the error says that there are none, not that others have them."""
+    sink, _ = await start(max_views=0)
+    async with client_of(sink) as connection:
+        client = Looking(connection)
+        await client.say(type="view", id="a", channel="prices", kind="feed")
+        assert "max_views is 0" in (await client.hear("error"))["message"]
+
+
+async def test_a_history_that_nobody_waits_for_is_read_no_further(start: Open) -> None:
+    """With the last who looks at a view the reading of its past ends; another's goes on."""
+    reading, ended = asyncio.Event(), asyncio.Event()
+
+    async def read() -> list[Record]:
+        reading.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    context = ReadingContext()
+    context.read = read
+    sink, _ = await start(context)
+    async with client_of(sink) as one, client_of(sink) as other:
+        first, second = Looking(one), Looking(other)
+        await first.view("a", kind="feed")
+        await second.view("b", kind="feed")
+        async with asyncio.timeout(PATIENCE):
+            await reading.wait()
+            await first.say(type="unview", id="a")
+            await first.hear("unviewed")
+            assert not ended.is_set()
+            await second.say(type="unview", id="b")
+            await second.hear("unviewed")
+            await ended.wait()
+    # Cancelled, not run out of time.
+    assert not any("no history" in str(line) for line in context.logged)
+
+
 async def test_a_history_that_cannot_be_read_is_no_harm(start: Open) -> None:
     """Without its past a view begins with what comes."""
 
