@@ -19,6 +19,11 @@ def number(page: Page):
     return panel(page, "Price now").locator(".number-value")
 
 
+def health(page: Page, said: str):
+    """The badge in the page's head, as it is named to those who do not see it."""
+    return page.get_by_role("link", name=f"Health of the pipeline: {said}", exact=True)
+
+
 def heap_of(page: Page) -> float:
     """Bytes of the page's heap that are in use, after a collection."""
     cdp = page.context.new_cdp_session(page)
@@ -28,7 +33,7 @@ def heap_of(page: Page) -> float:
 
 
 def test_page_survives_a_restart_of_the_server(pipeline, view):
-    """When the server dies the page says since when it is stale; with the next one it goes on and marks the time."""
+    """When the server dies the page says since when it is stale and knows no health; with the next one it goes on."""
     shop = pipeline()
     page = view(shop, fresh=True)
     page.clock.install()
@@ -36,11 +41,15 @@ def test_page_survives_a_restart_of_the_server(pipeline, view):
     shop.write({"symbol": "A", "price": 1, "note": "before"})
     expect(number(page)).to_have_text("1.00")
     expect(panel(page, "Notes").locator(".feed-row")).to_have_count(1)
+    expect(health(page, "ok").locator(".tone-ok")).to_have_text("ok")
     shop.stop()
     expect(page.get_by_role("status").filter(has_text=re.compile(r"stale since \d\d:\d\d:\d\d"))).to_be_visible()
+    expect(health(page, "unknown").locator(".badge.tone-calm")).to_have_text("unknown")
+    expect(page.get_by_role("banner").locator(".tone-ok")).to_have_count(0)
     shop.start()
     page.clock.fast_forward(LONGEST_PAUSE_MS)
     expect(page.get_by_text("stale since")).to_have_count(0)
+    expect(health(page, "ok")).to_be_visible()
     shop.write({"symbol": "A", "price": 2, "note": "after"})
     expect(number(page)).to_have_text("2.00")
     rows = panel(page, "Notes").get_by_role("listitem")

@@ -8,7 +8,7 @@ import mark from "./assets/mark.svg";
 import { connected, firing, metrics, pipeline, problem, session, staleSince, useSession } from "./live/store";
 import { allPaused } from "./panels/frame";
 import { type Health } from "./protocol";
-import { Badge, HealthBadge } from "./ui/badge";
+import { Badge, HealthBadge, UnheardBadge } from "./ui/badge";
 import { clock, span } from "./ui/format";
 import { inert } from "./ui/inert";
 import { IconButton } from "./ui/icon";
@@ -102,16 +102,17 @@ function TopBar({ view }: { view: ViewName }) {
 
 const WORST: Health[] = ["failed", "stuck", "unknown", "ok", "ended"];
 
-/** The health of the whole pipeline: that of its worst stage. */
+/** The health of the whole pipeline: that of its worst stage; unknown while what is shown is stale. */
 function Overall() {
   const newest = metrics.value;
   if (!newest) return null;
-  if (newest.stale_seconds > 10) return <Badge tone="warn">figures {span(newest.stale_seconds)} old</Badge>;
+  const stale = staleSince.value !== null;
+  if (!stale && newest.stale_seconds > 10) return <Badge tone="warn">figures {span(newest.stale_seconds)} old</Badge>;
   const states = Object.values(newest.stages).map((stage) => stage.health);
-  const worst = WORST.find((health) => states.includes(health)) ?? "unknown";
+  const worst = (stale ? undefined : WORST.find((health) => states.includes(health))) ?? "unknown";
   return (
     <a class="overall" href={link("pipeline")} aria-label={`Health of the pipeline: ${worst}`}>
-      <HealthBadge health={worst} />
+      {stale ? <UnheardBadge /> : <HealthBadge health={worst} />}
     </a>
   );
 }

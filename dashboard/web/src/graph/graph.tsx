@@ -1,9 +1,9 @@
 /** The pipeline drawn: nodes as links, arrows below them with rate, lag and health. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { metrics } from "../live/store";
+import { metrics, staleSince } from "../live/store";
 import type { Pipeline } from "../protocol";
-import { HealthMark, toneOf } from "../ui/badge";
+import { HealthMark, toneOf, UnheardMark } from "../ui/badge";
 import { count, rate, span } from "../ui/format";
 import { inert } from "../ui/inert";
 import { link } from "../ui/router";
@@ -13,6 +13,8 @@ import { type Edge, flowOf, graphOf, isBehind, type Node } from "./model";
 
 const NODE = { width: 156, height: 46 };
 const NARROW = { width: 132, height: 46 };
+/** Pixels out of view from which on an edge says that the graph goes on. */
+const EDGE = 12;
 
 /** One steady number for each arrow and topic: rates that stand still long enough to be read. */
 function useSteadies(): (id: string, value: number | null) => number | null {
@@ -27,6 +29,7 @@ function useSteadies(): (id: string, value: number | null) => number | null {
 export function PipelineGraph({ pipeline, own, chosen }: { pipeline: Pipeline; own: boolean; chosen: string }) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(1200);
+  const [scrolled, setScrolled] = useState(0);
   const steady = useSteadies();
   useEffect(() => {
     const observer = new ResizeObserver((seen) => setWidth(Math.floor(seen[0]?.contentRect.width ?? 1200)));
@@ -45,29 +48,31 @@ export function PipelineGraph({ pipeline, own, chosen }: { pipeline: Pipeline; o
   const left = Math.max(0, Math.floor((width - placed.width) / 2));
 
   return (
-    <div class="graph" ref={box} role="region" aria-label="The pipeline: stages and topics" tabIndex={0}>
-      <div class="graph-all" style={{ width: `${placed.width}px`, height: `${placed.height}px`, marginLeft: `${left}px` }}>
-        <svg width={placed.width} height={placed.height} aria-hidden="true">
-          {edges.map((edge) => {
-            const from = placed.places.get(edge.from);
-            const to = placed.places.get(edge.to);
-            if (!from || !to) return null;
-            const flow = flowOf(edge, newest, pipeline.stages.find((stage) => stage.name === edge.stage)?.inputs.length ?? 1);
-            return <path key={`${edge.from}>${edge.to}`} class={`edge ${edge.into && isBehind(flow.lagSeconds) ? "edge-behind" : ""} edge-${toneOf(flow.health)}`} d={curve(from, to, node, down)} />;
+    <div class={`graph-box ${scrolled > EDGE ? "more-left" : ""} ${placed.width - width - scrolled > EDGE ? "more-right" : ""}`}>
+      <div class="graph" ref={box} role="region" aria-label="The pipeline: stages and topics" tabIndex={0} onScroll={(event) => setScrolled(event.currentTarget.scrollLeft)}>
+        <div class="graph-all" style={{ width: `${placed.width}px`, height: `${placed.height}px`, marginLeft: `${left}px` }}>
+          <svg width={placed.width} height={placed.height} aria-hidden="true">
+            {edges.map((edge) => {
+              const from = placed.places.get(edge.from);
+              const to = placed.places.get(edge.to);
+              if (!from || !to) return null;
+              const flow = flowOf(edge, newest, pipeline.stages.find((stage) => stage.name === edge.stage)?.inputs.length ?? 1);
+              return <path key={`${edge.from}>${edge.to}`} class={`edge ${edge.into && isBehind(flow.lagSeconds) ? "edge-behind" : ""} edge-${toneOf(flow.health)}`} d={curve(from, to, node, down)} />;
+            })}
+          </svg>
+          {nodes.map((of) => {
+            const at = placed.places.get(of.id);
+            return at ? <GraphNode key={of.id} node={of} x={at.x} y={at.y} size={node} chosen={chosen === of.id} steady={steady} /> : null;
           })}
-        </svg>
-        {nodes.map((of) => {
-          const at = placed.places.get(of.id);
-          return at ? <GraphNode key={of.id} node={of} x={at.x} y={at.y} size={node} chosen={chosen === of.id} steady={steady} /> : null;
-        })}
-        <ul class="edge-labels" aria-label="Arrows">
-          {edges.map((edge) => {
-            const from = placed.places.get(edge.from);
-            const to = placed.places.get(edge.to);
-            if (!from || !to) return null;
-            return <EdgeLabel key={`${edge.from}>${edge.to}`} edge={edge} inputs={pipeline.stages.find((stage) => stage.name === edge.stage)?.inputs.length ?? 1} {...labelPlace(from, to, node, down, edge.into)} steady={steady} />;
-          })}
-        </ul>
+          <ul class="edge-labels" aria-label="Arrows">
+            {edges.map((edge) => {
+              const from = placed.places.get(edge.from);
+              const to = placed.places.get(edge.to);
+              if (!from || !to) return null;
+              return <EdgeLabel key={`${edge.from}>${edge.to}`} edge={edge} inputs={pipeline.stages.find((stage) => stage.name === edge.stage)?.inputs.length ?? 1} {...labelPlace(from, to, node, down, edge.into)} steady={steady} />;
+            })}
+          </ul>
+        </div>
       </div>
     </div>
   );
@@ -124,20 +129,21 @@ function roundLag(seconds: number | null): number | null {
 function GraphNode({ node, x, y, size, chosen, steady }: { node: Node; x: number; y: number; size: Size; chosen: boolean; steady: SteadyOf }) {
   const stage = metrics.value?.stages[node.name];
   const topic = metrics.value?.topics[node.name];
-  const health = stage?.health ?? "unknown";
+  const stale = staleSince.value !== null;
+  const health = (stale ? undefined : stage?.health) ?? "unknown";
   const isStage = node.type === "stage";
   const second = isStage
     ? `${node.kind}${stage && stage.dead_lettered > 0 ? ` \u00b7 ${count(stage.dead_lettered)} dead` : ""}`
     : `${rate(steady(node.id, topic?.per_second ?? null))}`;
   return (
     <a
-      class={`node node-${node.type} ${isStage ? `tone-edge-${toneOf(health)}` : ""}`}
+      class={`node node-${node.type} ${isStage && !stale ? `tone-edge-${toneOf(health)}` : ""}`}
       href={link("pipeline", node.type, node.name)}
       aria-current={chosen ? "true" : undefined}
       style={{ left: `${x}px`, top: `${y}px`, width: `${size.width}px`, height: `${size.height}px` }}
     >
       <span class="node-name">
-        {isStage ? <HealthMark health={health} /> : null}
+        {!isStage ? null : stale ? <UnheardMark /> : <HealthMark health={health} />}
         <span>{inert(node.name, 60)}</span>
       </span>
       <span class="node-second">

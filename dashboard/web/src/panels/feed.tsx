@@ -94,7 +94,7 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
       ),
     };
   return (
-    <div class="feed">
+    <div class="feed" style={fields.length ? { "--least": `${leastWidth(measured.current.widths)}px` } : undefined}>
       {fields.length ? (
         <div class="feed-head" aria-hidden="true">
           <span class="cell-time">time</span>
@@ -123,8 +123,22 @@ export function FeedPanel({ feed, live, search, history }: { feed: PanelFeed; li
   );
 }
 
+const TIME = 86;
+const NUMBER = 72;
+const SPACE = 14;
+
+/** Pixels that a column of text has at least: it grows, but does not shrink; a narrow panel scrolls sideways instead. */
+function textWidth(width: Width | undefined): number {
+  return 7 * Math.min(16, width?.grow ?? 10);
+}
+
+/** Pixels that all columns need; as in the style sheet. */
+function leastWidth(of: readonly Width[]): number {
+  return of.reduce((sum, width) => sum + SPACE + (width.number ? NUMBER : textWidth(width)), TIME + 2 * SPACE);
+}
+
 function cell(width: Width | undefined) {
-  return width?.number ? { class: "feed-cell is-number" } : { class: "feed-cell", style: { flexGrow: width?.grow ?? 10, flexBasis: `${7 * Math.min(16, width?.grow ?? 10)}px` } };
+  return width?.number ? { class: "feed-cell is-number" } : { class: "feed-cell", style: { flexGrow: width?.grow ?? 10, flexBasis: `${textWidth(width)}px` } };
 }
 
 function FeedRow({ row, fields, widths: of }: { row: Row; fields: readonly string[]; widths: readonly Width[] }) {

@@ -42,6 +42,15 @@ export function Badge({ tone, shape, children }: { tone: Tone; shape?: Shape; ch
   );
 }
 
+/** Health of which nothing is known any more: grey, unlike the `unknown` that the server says of a stage. */
+export function UnheardBadge() {
+  return <Badge tone="calm" shape="ring">unknown</Badge>;
+}
+
+export function UnheardMark() {
+  return <Mark shape="ring" class="tone-calm" />;
+}
+
 export function HealthBadge({ health }: { health: Health }) {
   const { tone, shape } = OF_HEALTH[health] ?? OF_HEALTH.unknown;
   return (

@@ -72,12 +72,17 @@ function Broker({ of }: { of: Pipeline }) {
   );
 }
 
+/** A long name breaks after an underscore rather than within a word. */
+function breakable(name: string) {
+  return name.split(/(?<=_)/).map((part, at) => (at ? [<wbr key={at} />, part] : part));
+}
+
 export function Options({ options }: { options: readonly Option[] }) {
   return (
     <dl class="options">
       {options.map((option) => (
         <div key={option.name} class={option.is_default ? "is-default" : ""}>
-          <dt title={option.help}>{option.name}</dt>
+          <dt title={option.help}>{breakable(option.name)}</dt>
           <dd>{option.secret ? (option.value === null ? <span class="muted">not set</span> : <Badge tone="calm">secret, set</Badge>) : <code>{oneLine(option.value, 200)}</code>}</dd>
           <dd class="options-help">{option.help}</dd>
         </div>

@@ -3,10 +3,10 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { api, messageOf } from "../api";
-import { metrics } from "../live/store";
+import { metrics, staleSince } from "../live/store";
 import { extend } from "./stage_history";
 import type { HistoryColumn, StageDetail, StageHistory, StageMetrics } from "../protocol";
-import { HealthBadge } from "../ui/badge";
+import { HealthBadge, UnheardBadge } from "../ui/badge";
 import { count, exact, millis, NOTHING, plural, rate, span, words } from "../ui/format";
 import { inert, oneLine } from "../ui/inert";
 import { Empty, Trouble } from "../ui/notice";
@@ -52,7 +52,7 @@ export function StageView({ name }: { name: string }) {
       <header class="detail-head">
         <h2>{inert(stage.name, 80)}</h2>
         <span class="muted">{stage.kind}</span>
-        {now ? <HealthBadge health={now.health} /> : null}
+        {!now ? null : staleSince.value !== null ? <UnheardBadge /> : <HealthBadge health={now.health} />}
         <span class="muted">{words(stage.delivery)}</span>
         <span class="detail-arrows">
           {stage.inputs.map((topic) => <a key={topic} href={link("pipeline", "topic", topic)}>{topic}</a>)}
