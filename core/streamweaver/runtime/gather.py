@@ -3,11 +3,10 @@
 Nothing is settled by being gathered: what is held here is read again after a crash. Pure; the caller reads and waits.
 """
 
-from collections.abc import Iterator, Sequence
-
 import attrs
 
 from streamweaver.contracts import Fetched
+from streamweaver.runtime.rows import joined, split
 
 MOST_BYTES = 16 * 1024 * 1024
 """Held at most, of all partitions together; then everything is due."""
@@ -47,7 +46,7 @@ class Gatherer:
             late = everything or now - held.since >= self.wait_seconds
             if not late and held.count < self.records:
                 continue
-            parts = list(split(joined(held.parts), self.records))
+            parts = split(joined(held.parts), self.records)
             left = None if late or len(parts[-1]) >= self.records else parts.pop()
             due += parts
             del self._held[place]
@@ -65,45 +64,3 @@ class Gatherer:
 
 def _size(rows: Fetched) -> int:
     return sum(len(value) for value in rows.values if value is not None)
-
-
-def joined(parts: Sequence[Fetched]) -> Fetched:
-    """Return rows of one partition, which follow each other, as one; at least one part."""
-    if len(parts) == 1:
-        return parts[0]
-    last = parts[-1]
-    headers = None
-    if any(part.headers for part in parts):
-        headers = [found for part in parts for found in part.headers or [()] * len(part)]
-    return Fetched(
-        [key for part in parts for key in part.keys],
-        [value for part in parts for value in part.values],
-        [time for part in parts for time in part.timestamps],
-        headers,
-        last.topic,
-        last.partition,
-        [offset for part in parts for offset in part.offsets],
-        last.next_offset,
-        sum(part.lost for part in parts),
-    )
-
-
-def split(rows: Fetched, most: int) -> Iterator[Fetched]:
-    """Yield rows in parts of at most so many; at least one part, and together they cover what the whole covers."""
-    count = len(rows)
-    if count <= most:
-        yield rows
-        return
-    for start in range(0, count, most):
-        end = start + most
-        yield Fetched(
-            rows.keys[start:end],
-            rows.values[start:end],
-            rows.timestamps[start:end],
-            rows.headers[start:end] if rows.headers else None,
-            rows.topic,
-            rows.partition,
-            rows.offsets[start:end],
-            rows.offsets[end] if end < count else rows.next_offset,
-            rows.lost if start == 0 else 0,
-        )

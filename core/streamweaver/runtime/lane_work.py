@@ -15,6 +15,7 @@ from streamweaver.runtime.codec import decode
 from streamweaver.runtime.context import StepContext
 from streamweaver.runtime.dead_letter import DeadLetter, original_place
 from streamweaver.runtime.failing import Original, fail
+from streamweaver.runtime.rows import split
 from streamweaver.runtime.scope import OpenSteps, Scope, step_context
 from streamweaver.runtime.state import StateView
 
@@ -83,7 +84,7 @@ class LaneWork(Generic[T]):
         if rows.topic == self._replay:
             parts = _by_original_topic(rows)
         else:
-            parts = [Part(rows.topic, piece, piece.offsets) for piece in pieces(rows, self._most)]
+            parts = [Part(rows.topic, piece, piece.offsets) for piece in split(rows, self._most)]
         return [await self._transform(part) for part in parts]
 
     async def _transform(self, part: Part) -> Done[T]:
@@ -191,28 +192,6 @@ class LaneWork(Generic[T]):
             headers=rows.headers[index] if rows.headers else (),
         )
         return next(iter(fail(self._scope, self.tally, failure.step, failure.error, failure.tries, original)), None)
-
-
-def pieces(rows: Fetched, most: int | None) -> list[Fetched]:
-    """Cut rows into pieces of at most so many."""
-    if most is None or len(rows) <= most:
-        return [rows]
-    found = []
-    for start in range(0, len(rows), most):
-        stop = start + most
-        found.append(
-            Fetched(
-                rows.keys[start:stop],
-                rows.values[start:stop],
-                rows.timestamps[start:stop],
-                rows.headers[start:stop] if rows.headers else None,
-                rows.topic,
-                rows.partition,
-                rows.offsets[start:stop],
-                rows.offsets[stop] if stop < len(rows) else rows.next_offset,
-            )
-        )
-    return found
 
 
 def _by_original_topic(rows: Fetched) -> list[Part]:

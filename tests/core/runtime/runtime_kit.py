@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from streamweaver.contracts import Fetched
 from streamweaver.metrics import StageMetrics
 from streamweaver.plugin import plugin_of
 from streamweaver.record import Batch, Record
@@ -43,6 +44,22 @@ class Lane:
 
     def state_items(self, store: str, partition: int) -> Any:
         return iter(sorted(self.stored.items()))
+
+
+def fetched(first: int, count: int, partition: int = 0, *, lost: int = 0, headers: bool = False) -> Fetched:
+    """Make rows of one partition, numbered from the first on."""
+    numbers = range(first, first + count)
+    return Fetched(
+        [b"%d" % n for n in numbers],
+        [b"value %d" % n for n in numbers],
+        list(numbers),
+        [(("h", b"%d" % n),) for n in numbers] if headers else None,
+        "t",
+        partition,
+        numbers,
+        first + count,
+        lost,
+    )
 
 
 def context(clock: Any = None) -> StepContext:

@@ -1,28 +1,9 @@
 """Gathering records into larger batches for a sink."""
 
-from itertools import pairwise
-
-from hypothesis import given
-from hypothesis import strategies as st
-
+from core.runtime.runtime_kit import fetched
 from streamweaver import Fetched
 from streamweaver.runtime import gather
-from streamweaver.runtime.gather import Gatherer, joined, split
-
-
-def fetched(first: int, count: int, partition: int = 0, *, lost: int = 0, headers: bool = False) -> Fetched:
-    numbers = range(first, first + count)
-    return Fetched(
-        [b"%d" % n for n in numbers],
-        [b"value %d" % n for n in numbers],
-        list(numbers),
-        [(("h", b"%d" % n),) for n in numbers] if headers else None,
-        "t",
-        partition,
-        numbers,
-        first + count,
-        lost,
-    )
+from streamweaver.runtime.gather import Gatherer
 
 
 def sizes(parts: list[Fetched]) -> list[tuple[int, int]]:
@@ -63,23 +44,3 @@ def test_what_is_held_is_bounded_in_bytes() -> None:
     assert sizes(gatherer.take(0.0)) == [(0, 3)]
     gatherer.add([fetched(3, 1)], 0.0)
     assert gatherer.take(0.0) == []
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 3)), min_size=1), st.integers(1, 7))
-def test_nothing_is_lost_doubled_or_reordered(parts: list[tuple[int, bool, int]], most: int) -> None:
-    """However the rows came, and however they are cut: joined again they are the same, and cover the same offsets."""
-    made, at = [], 0
-    for count, headers, lost in parts:
-        made.append(fetched(at, count, headers=headers, lost=lost))
-        at += count
-    whole = joined(made)
-    cut = list(split(whole, most))
-    assert all(len(part) <= most for part in cut)
-    for part, following in pairwise(cut):
-        assert following.offsets[0] == part.next_offset
-    again = joined(cut)
-    assert (again.keys, again.values, again.timestamps) == (whole.keys, whole.values, whole.timestamps)
-    assert [list(pairs) for pairs in again.headers or [()] * len(again)] == [
-        list(pairs) for pairs in whole.headers or [()] * len(whole)
-    ]
-    assert (list(again.offsets), again.next_offset, again.lost) == (list(range(at)), at, sum(part[2] for part in parts))

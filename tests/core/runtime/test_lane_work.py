@@ -13,7 +13,7 @@ from streamweaver.hooks import Observers
 from streamweaver.record import Headers
 from streamweaver.runtime.chain import Chain
 from streamweaver.runtime.clock import SystemClock
-from streamweaver.runtime.lane_work import LaneWork, _by_original_topic, pieces
+from streamweaver.runtime.lane_work import LaneWork, _by_original_topic
 from streamweaver.runtime.scope import Scope, make_steps
 from streamweaver.testing.harness import plan_of
 
@@ -119,21 +119,3 @@ flows:
     done = await asyncio.gather(*(work.transform(part) for work, part in zip(works, rows, strict=True)))
     assert [part.outcome.outputs for parts in done for part in parts] == [1, 1]
     assert most == 1
-
-
-@given(st.lists(st.integers(1, 3), max_size=20), st.none() | st.integers(1, 6), st.booleans())
-def test_pieces_are_the_whole(gaps: list[int], most: int | None, with_headers: bool) -> None:
-    """However rows are cut: all of them, in order, none too long, and each piece ends where the next begins."""
-    offsets = [sum(gaps[: index + 1]) for index in range(len(gaps))]
-    count = len(offsets)
-    headers: list[Headers] | None = [(("h", b"%d" % index),) for index in range(count)] if with_headers else None
-    values: list[bytes | None] = [b"%d" % index for index in range(count)]
-    rows = Fetched([None] * count, values, list(range(count)), headers, "t", 0, offsets, 100)
-    found = pieces(rows, most)
-    assert [value for piece in found for value in piece.values] == values
-    assert [offset for piece in found for offset in piece.offsets] == offsets
-    assert [time for piece in found for time in piece.timestamps] == rows.timestamps
-    assert [pair for piece in found for pair in piece.headers or []] == (headers or [])
-    assert all(len(piece) <= (most or count) for piece in found)
-    assert all(one.next_offset == other.offsets[0] for one, other in pairwise(found))
-    assert found[-1].next_offset == 100
