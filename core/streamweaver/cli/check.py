@@ -187,7 +187,7 @@ async def _probe(part: str, plugin: Any, plan: Plan) -> Connection:
             # Plain ones may block; one that never ends must not keep us from the others, nor from ending.
             result = plugin.probe() if inspect.iscoroutinefunction(plugin.probe) else _in_thread(plugin.probe)
             await result
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # some clients end the process where they give up
         return _failed(part, plan, error)
     return Connection(part, True, "reached")
 
@@ -205,7 +205,7 @@ def _in_thread(function: Callable[[], Any]) -> "asyncio.Future[Any]":
         result, error = None, None
         try:
             result = function()
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:
             error = raised
         with contextlib.suppress(RuntimeError):  # nobody waits any more, and the loop is closed
             loop.call_soon_threadsafe(tell, result, error)
@@ -214,11 +214,13 @@ def _in_thread(function: Callable[[], Any]) -> "asyncio.Future[Any]":
     return future
 
 
-def _failed(part: str, plan: Plan, error: Exception) -> Connection:
+def _failed(part: str, plan: Plan, error: BaseException) -> Connection:
     return Connection(part, False, plan.redact(_text(error)))
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"the plugin tried to end the program, with {error.code!r}"
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {CONNECT_SECONDS:.0f} s"
     text = "; ".join(str(error).splitlines()) or type(error).__name__

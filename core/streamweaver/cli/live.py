@@ -58,7 +58,7 @@ def milliseconds(value: float) -> str:
 
 def health(stage: dict[str, Any]) -> str:
     """Return a stage's health, with what it is at when that is not well, or what its plugin waits for."""
-    if stage["health"] in ("ok", "ended"):
+    if stage["health"] in ("ok", "ended", "stopped"):
         activity = str(stage.get("activity", ""))
         # Waiting for input goes without saying.
         waits = stage["health"] == "ok" and activity.startswith("waiting for ") and activity != "waiting for input"

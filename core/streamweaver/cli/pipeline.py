@@ -168,6 +168,8 @@ def graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
 def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> None:
     """Show the stages of a running pipeline: rates, lag, latency, health. Exit status 1 when it does not run.
 
+    Of one that was stopped, since when, and what its stages came to.
+
     \b
     Example: streamweaver pipeline status pipelines/demo.yaml
     """

@@ -33,13 +33,19 @@ def print_status(file: Path, data: Path | None, as_json: bool) -> int:
     holder = metrics.get("holder", UNKNOWN)
     heard = bool(metrics["running"]) and age <= SILENT_MS
     running = heard if holder == UNKNOWN else holder is not None
+    if not running:
+        metrics["stages"] = {name: _at_rest(stage) for name, stage in metrics["stages"].items()}
     if as_json:
         print_json({**metrics, "running": running, "silent": running and not heard, "age_ms": max(0, age)})
     else:
-        state = "not running" if not running else "running" if heard else f"silent, though {holder} has not ended"
-        seen = "" if running and heard else f", last seen {time_text(metrics['time'])} ({_ago(age)} ago)"
         workers = f", {metrics['workers']} workers" if "workers" in metrics else ""
-        click.echo(f"pipeline {metrics['pipeline']}: {state}{workers}{seen}")
+        at = f"{time_text(metrics['time'])} ({_ago(age)} ago)"
+        if running:
+            state = f"running{workers}" if heard else f"silent, though {holder} has not ended{workers}, last seen {at}"
+        else:
+            # The last figures of a run that was stopped say so; without them it was killed, or the machine failed.
+            state = f"not running{workers}, last seen {at}" if metrics["running"] else f"stopped since {at}"
+        click.echo(f"pipeline {metrics['pipeline']}: {state}")
         if running and not heard:
             click.echo("it is only starting, or blocked: its log lines say where", err=True)
         right = [head for head in HEADS if head not in ("stage", "kind", "health")]
@@ -79,6 +85,12 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
         raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
     alive = [metrics for metrics in by_worker.values() if metrics["running"] and metrics["time"] >= since]
     return merged(alive or [max(by_worker.values(), key=lambda metrics: int(metrics["time"]))]) | holder
+
+
+def _at_rest(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the last figures of a stage that runs no more: nothing flows, none is well; what had failed says so."""
+    health = "stopped" if stage["health"] in ("ok", "stuck") else stage["health"]
+    return {**stage, "in_per_second": 0.0, "out_per_second": 0.0, "health": health}
 
 
 def _ago(age_ms: int) -> str:

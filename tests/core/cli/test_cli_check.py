@@ -1,5 +1,6 @@
 """`pipeline check`: findings, what a valid file describes, and connections."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -107,6 +108,31 @@ class Stubborn:
 
     def write(self, batch) -> None:
         """Write nothing."""
+
+
+@sink("quitter")
+@attrs.frozen
+class Quitter:
+    """A sink whose probe ends the process."""
+
+    def probe(self) -> None:
+        """Give up as programs do."""
+        sys.exit("no licence")
+
+    def write(self, batch) -> None:
+        """Write nothing."""
+
+
+def test_a_probe_that_ends_the_process_ends_only_itself(shop: Path) -> None:
+    """It is told as a failure of its plugin at once; the others are still tried."""
+    plan = load(Path("shop.yaml")).plan
+    stages = {
+        name: attrs.evolve(plan.stages["out"], name=name, use=PluginUse(plugin_of(plugin), plugin()))
+        for name, plugin in (("quitter", Quitter), ("probed", Probed))
+    }
+    _, quitter, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
+    assert (quitter.ok, probed.ok) == (False, True)
+    assert quitter.text == "the plugin tried to end the program, with 'no licence'"
 
 
 def test_a_probe_that_does_not_end_is_given_up(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

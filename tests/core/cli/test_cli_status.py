@@ -16,12 +16,23 @@ from streamweaver_brokers.embedded import Embedded
 from streamweaver_brokers.embedded.lock import RunLock
 
 
-def test_after_a_run_it_says_when_it_was_seen(run, ran: Path) -> None:
-    """A pipeline that has ended is not running, exit status 1, with its last figures."""
+def test_after_a_run_it_says_since_when_it_is_stopped(run, ran: Path) -> None:
+    """A pipeline that has ended is stopped, exit status 1, with its last figures; no stage is well, and none flows."""
     said = run("pipeline", "status", "shop.yaml")
     assert said.status == 1
-    assert said.out.startswith("pipeline shop: not running, last seen 20")
-    assert "prices" in said.out
+    assert said.out.startswith("pipeline shop: stopped since 20")
+    ends = {line.split()[0]: line.split()[-1] for line in said.out.splitlines()[2:]}
+    assert ends == {"file": "ended", "prices": "stopped", "out": "stopped"}
+    stages = run("pipeline", "status", "shop.yaml", "--json").json["stages"]
+    assert {(stage["in_per_second"], stage["out_per_second"]) for stage in stages.values()} == {(0.0, 0.0)}
+
+
+def test_what_had_failed_still_says_so(run, ran: Path) -> None:
+    """Stopped or not, a failed stage shows its error: it is what has to be mended."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    figures["stages"]["out"] |= {"health": "failed", "error": "no room left"}
+    publish(figures, ended=0)
+    assert "failed: no room left" in run("pipeline", "status", "shop.yaml").out
 
 
 def test_json_has_the_figures_of_every_stage(run, ran: Path) -> None:
@@ -53,7 +64,9 @@ def test_silence_of_five_seconds_means_not_running(
 
 
 def publish(figures: dict[str, Any], **ages_ms: int) -> None:
-    """Publish the same figures as several workers, each some time ago."""
+    """Publish the same figures as several workers, each some time ago; where they say stopped, nothing was wrong."""
+    for stage in figures["stages"].values():
+        stage["health"] = {"stopped": "ok"}.get(stage["health"], stage["health"])
 
     async def go() -> None:
         broker = Embedded()

@@ -322,7 +322,7 @@ def test_tools_work_beside_a_running_pipeline(run, shop: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["stages"]["prices"]["in"] == GOOD + BAD + BAD
-    assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: not running, last seen")
+    assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: stopped since")
 
 
 # -- on a terminal --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import stat
 import threading
 import zlib
 from pathlib import Path
@@ -93,15 +94,30 @@ class File:
         """Nobody else may write the file."""
         return [f"file {os.path.abspath(self.path.expanduser())}"]  # noqa: PTH100 - the other one leaves `..` in
 
+    def warnings(self) -> list[str]:
+        """Say that the folder is not there yet: it may be misspelt."""
+        # Those of days and parts come and go.
+        folder = next(one for one in self.path.expanduser().parents if "{" not in str(one))
+        try:
+            return [] if folder.exists() else [f"there is no folder {folder} yet; the first start makes it"]
+        except OSError:
+            return []  # a folder above may not be looked into, which is the probe's to say
+
     def probe(self) -> None:
         """Look whether the file can be written, or made; Fatal if not."""
         path = self.path.expanduser().absolute()
-        if path.is_dir():
+        try:
+            there = next(one for one in (path, *path.parents) if one.exists())
+            kind = there.stat().st_mode
+        except OSError as error:
+            raise Fatal(f"file: {path} cannot be reached: {error.strerror or error}; check `path`") from error
+        if there == path and stat.S_ISDIR(kind):
             raise Fatal(f"file: {path} is a folder; check `path`")
-        there = next(parent for parent in (path, *path.parents) if parent.exists())
-        if there != path and not there.is_dir():
+        if there == path and not stat.S_ISREG(kind):
+            raise Fatal(f"file: {path} is no regular file; the console sink writes to standard output")
+        if there != path and not stat.S_ISDIR(kind):
             raise Fatal(f"file: {path} cannot be made: {there} is no folder; check `path`")
-        if not os.access(there, os.W_OK if there == path else os.W_OK | os.X_OK):
+        if not os.access(there, os.R_OK | os.W_OK if there == path else os.W_OK | os.X_OK):
             raise Fatal(f"file: {there} cannot be written by this user; check `path`")
 
     def open(self, context: SinkContext) -> None:

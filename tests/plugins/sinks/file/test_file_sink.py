@@ -5,9 +5,12 @@ import errno
 import json
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -629,3 +632,44 @@ def test_a_probe_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="is a folder; check `path`"):
         File(path=tmp_path).probe()
     File(path=tmp_path / "new").probe()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Fatal, match="pipe is no regular file"):
+        File(path=tmp_path / "pipe").probe()
+
+
+def test_a_probe_sees_what_the_user_may_not_write() -> None:
+    """A folder that this user may not write or not enter, and a file, are each refused in a line that names them."""
+    code = """
+import os
+from pathlib import Path
+from streamweaver import Fatal
+from streamweaver_sinks.file import File
+Path("locked").mkdir()
+Path("locked/kept.ndjson").touch()
+Path("hidden").mkdir()
+for each in ("locked/kept.ndjson", "locked", "hidden"):
+    os.chmod(each, 0 if each == "hidden" else 0o555)
+if os.geteuid() == 0:
+    os.setuid(65534)  # to root everything is writable
+for each in ("locked/out.ndjson", "locked/kept.ndjson", "hidden/out.ndjson"):
+    try:
+        File(path=Path(each)).probe()
+    except Fatal as error:
+        print(error)
+"""
+    with TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o777)
+        said = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert said.stdout.splitlines() == [
+        f"file: {folder}/locked cannot be written by this user; check `path`",
+        f"file: {folder}/locked/kept.ndjson cannot be written by this user; check `path`",
+        f"file: {folder}/hidden/out.ndjson cannot be reached: Permission denied; check `path`",
+    ], said.stderr
+
+
+def test_a_folder_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    """It is made with the first start, unless it is misspelt; folders named by date or part are not meant."""
+    assert File(path=tmp_path / "out.ndjson").warnings() == []
+    assert File(path=tmp_path / "{date}" / "{part}.ndjson").warnings() == []
+    (said,) = File(path=tmp_path / "nwe" / "out.ndjson").warnings()
+    assert said == f"there is no folder {tmp_path / 'nwe'} yet; the first start makes it"
