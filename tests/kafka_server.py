@@ -4,7 +4,6 @@
 with the reason, or fail where `STREAMWEAVER_REQUIRE_REAL=1`.
 """
 
-import importlib.util
 import os
 import random
 from collections.abc import Iterator
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.kafka import local
+
+from real_parts import missing
 
 HASTY = {
     "broker.session.timeout.ms": "2000",
@@ -24,31 +26,16 @@ HASTY = {
 }
 """Settings by which tests need not wait as long as people would."""
 
-TOOL = Path(__file__).parents[1] / "tools/kafka/local.py"
-
-
-def load_tool() -> Any:
-    """Return the module `tools/kafka/local.py`."""
-    spec = importlib.util.spec_from_file_location("streamweaver_local_kafka", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 def local_kafka(data: Path, **options: Any) -> Any:
     """Make a broker on a folder and a free port; skips or fails the test where a part is missing."""
-    tool = load_tool()
     try:
-        tool.jars()
-    except tool.MissingPartError as error:
-        if os.environ.get("STREAMWEAVER_REQUIRE_REAL") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        local.jars()
+    except local.MissingPartError as error:
+        missing(str(error))
     settings = {**HASTY, **options.pop("settings", {})}
-    kafka = tool.LocalKafka(data, settings=settings, **{"port": tool.free_port(), **options})
-    kafka.java = tool.QUICK_JAVA
+    kafka = local.LocalKafka(data, settings=settings, **{"port": local.free_port(), **options})
+    kafka.java = local.QUICK_JAVA
     return kafka
 
 
@@ -66,8 +53,7 @@ REPLICATED = {
 @contextmanager
 def local_cluster(folder: Path) -> Iterator[list[Any]]:
     """Run three brokers, which are their own controllers; everything is kept three times, twice before it counts."""
-    free_port = load_tool().free_port
-    controllers = {node: free_port() for node in (1, 2, 3)}
+    controllers = {node: local.free_port() for node in (1, 2, 3)}
     voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in controllers.items())
     same = {"settings": REPLICATED, "voters": voters, "cluster": "A" * 22}
     brokers = [
@@ -76,7 +62,7 @@ def local_cluster(folder: Path) -> Iterator[list[Any]]:
     try:
         # None of them answers before two are there.
         for broker in brokers:
-            broker.launch(load_tool().jars())
+            broker.launch(local.jars())
         for broker in brokers:
             broker.wait()
         yield brokers

@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-import importlib.util
+import importlib
 import json
 import os
 import re
@@ -25,6 +25,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from forked_program import Forker
+from real_parts import missing
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / ".cache" / "screenshots"
@@ -69,29 +70,17 @@ dashboard:
 """
 
 
-def _required(what: str) -> None:
-    """Without what is needed these tests cannot run; where everything must, that is a failure."""
-    if os.environ.get("STREAMWEAVER_REQUIRE_REAL") == "1":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="session")
 def build_page() -> ModuleType:
     """The program that builds the page."""
-    spec = importlib.util.spec_from_file_location("build_page", ROOT / "dashboard" / "build_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("dashboard.build_page")
 
 
 @pytest.fixture(scope="session")
 def static(build_page: ModuleType) -> Path:
     """The built page, made anew if its sources changed."""
     if not build_page.is_current(ROOT / build_page.WEB, ROOT / build_page.STATIC) and build_page.find_npm() is None:
-        _required("the page is not built and there is no npm")
+        missing("the page is not built and there is no npm")
     with (ROOT / build_page.WEB / "package.json").open() as lock:
         # Of several workers one builds.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -104,7 +93,7 @@ def browser() -> Iterator[Browser]:
     """The system's Chromium."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
-        _required("no Chromium on PATH")
+        missing("no Chromium on PATH")
     arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
     expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:

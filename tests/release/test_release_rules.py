@@ -1,27 +1,15 @@
 """The rules for versions and the changelog."""
 
-import importlib.util
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tools.release import rules
 
 ROOT = Path(__file__).parents[2]
 
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release_rules", ROOT / "tools/release/rules.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-rules = load()
 
 UNRELEASED = "# Changelog\n\n## Unreleased\n\n"
 RELEASES = "## 0.2.0 - 2026-03-01\n\n### Fixed\n\n- A thing.\n\n## 0.1.0 - 2026-02-01\n\n### Added\n\n- All.\n"

@@ -1,6 +1,5 @@
 """Images, and the files that the stacks run; one stack at a time."""
 
-import importlib.util
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -12,26 +11,17 @@ import pytest
 
 from compose.balance import seeded
 from compose.stack import COMPOSE, ROOT, Stack
-
-
-def _standins() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("standins", ROOT / "tests/compose/standins/build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from compose.standins import build
 
 
 @pytest.fixture(scope="session")
 def standins() -> ModuleType:
     """The program that has the images that ours are built on; they are here when this returns."""
-    module = _standins()
     try:
-        module.images()
-    except module.MissingPartError as error:
+        build.images()
+    except build.MissingPartError as error:
         pytest.fail(str(error))
-    return module
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
 """The images that the compose files name: what is here, what a registry gives, or else stand-ins made on this machine.
 
-    python tests/compose/standins/build.py
+    python -m tests.compose.standins.build
 
 Stand-ins need root, mmdebstrap and a Debian mirror; Kafka's jars come by Maven, Prometheus from its package. They are
 made once; a change of their folders makes them anew. Where no Docker daemon answers, one is started (`dockerd`, from
 Debian's docker.io).
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.kafka import local
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 PYTHON, KAFKA, PROMETHEUS = "python:3.11-slim-bookworm", "apache/kafka:4.1.1", "prom/prometheus:v3.5.0"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 LABEL = "streamweaver.standin"
@@ -111,13 +111,8 @@ def _python(context: Path) -> None:
 
 
 def _kafka(context: Path) -> None:
-    spec = importlib.util.spec_from_file_location("local_kafka", ROOT / "tools/kafka/local.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     (context / "jars").mkdir()
-    for jar in tool.jars().glob("*.jar"):
+    for jar in local.jars().glob("*.jar"):
         shutil.copy(jar, context / "jars")
 
 

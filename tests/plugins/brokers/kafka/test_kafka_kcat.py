@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import os
 import shutil
 from typing import Any
 
 import pytest
 
+from real_parts import missing
 from streamweaver import LaneLostError, Rows
 from streamweaver.partitioner import partition_of
 from streamweaver.testing.broker import PATIENCE, TIME, all_of, append, fresh, lane_of, rows, topic
@@ -19,10 +19,7 @@ async def kcat(address: str, *arguments: str, stdin: bytes = b"") -> list[bytes]
     """Run kcat, and return the lines that it printed."""
     program = shutil.which("kcat")
     if program is None:
-        why = "no kcat found (Debian: kcat)"
-        if os.environ.get("STREAMWEAVER_REQUIRE_REAL") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
+        missing("no kcat found (Debian: kcat)")
     pipe = asyncio.subprocess.PIPE
     command = [program, "-b", address, "-q", *arguments]
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)

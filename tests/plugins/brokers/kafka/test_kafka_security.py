@@ -10,8 +10,9 @@ from typing import Any
 
 import attrs
 import pytest
+from tools.kafka.local import free_port
 
-from kafka_server import load_tool, local_kafka
+from kafka_server import local_kafka
 from streamweaver import BrokerContext, BrokerError
 from streamweaver.testing.broker import all_of, append, lane_of, rows, topic
 from streamweaver_brokers.kafka import Kafka
@@ -84,7 +85,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     _certificate(folder, "stranger", "-nodes")
     store = folder / "store.pem"
     store.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
-    port, mutual_port = load_tool().free_port(), load_tool().free_port()
+    port, mutual_port = free_port(), free_port()
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     plain = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_bob="{PASSWORD}";'
     oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
@@ -213,7 +214,7 @@ async def test_the_wrong_port_is_one_clear_line(secured: Secured, tmp_path: Path
     """TLS against a port that does not speak it, and a port where nobody listens."""
     text = await refusal(secured.made(servers=[f"127.0.0.1:{secured.plain_port}"]), tmp_path)
     assert str(secured.plain_port) in text
-    closed = load_tool().free_port()
+    closed = free_port()
     text = await refusal(secured.made(servers=[f"127.0.0.1:{closed}"]), tmp_path)
     assert f"127.0.0.1:{closed}" in text
     assert "is it started" in text
