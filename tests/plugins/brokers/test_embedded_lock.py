@@ -15,6 +15,19 @@ from streamweaver_brokers.embedded import Embedded
 Launch = Callable[..., Awaitable[Embedded]]
 
 
+def runner_elsewhere(spawn: Callable[..., Any]) -> Any:
+    """Return a process that runs a pipeline on the folder, until it is killed."""
+    child = spawn("""
+        async def main():
+            await launch()
+            say("open")
+            await asyncio.sleep(60)
+        asyncio.run(main())
+    """)
+    assert child.stdout.readline() == "open\n"
+    return child
+
+
 async def test_a_second_runner_is_told_who_holds_the_folder(launch: Launch) -> None:
     """The error names the pipeline, the process and what to do, and the first runner goes on."""
     first = await launch()
@@ -27,14 +40,7 @@ async def test_a_second_runner_is_told_who_holds_the_folder(launch: Launch) -> N
 
 async def test_a_lock_ends_with_its_process(launch: Launch, spawn: Callable[..., Any]) -> None:
     """A runner that was killed leaves a lock file behind, which is no obstacle; as long as it lives it is."""
-    child = spawn("""
-        async def main():
-            await launch()
-            say("open")
-            await asyncio.sleep(60)
-        asyncio.run(main())
-    """)
-    assert child.stdout.readline() == "open\n"
+    child = runner_elsewhere(spawn)
     with pytest.raises(BrokerLockedError, match=f"pipeline child .process {child.pid} "):
         await launch()
     child.send_signal(signal.SIGKILL)
@@ -51,14 +57,7 @@ async def test_a_tool_tells_who_runs(launch: Launch, spawn: Callable[..., Any]) 
     assert found.startswith(f"pipeline test (process {os.getpid()} on ")
     await runner.close()
     assert await tool.holder() is None
-    child = spawn("""
-        async def main():
-            await launch()
-            say("open")
-            await asyncio.sleep(60)
-        asyncio.run(main())
-    """)
-    assert child.stdout.readline() == "open\n"
+    child = runner_elsewhere(spawn)
     assert f"process {child.pid} " in str(await tool.holder())
     child.send_signal(signal.SIGKILL)
     child.wait()

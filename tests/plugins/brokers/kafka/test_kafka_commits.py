@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import RequestTimedOutError
 
 from kafka_one_unit import INSTANCE, POINTS
-from streamweaver import Broker, Fetched, Lane, LaneLostError
+from plugins.brokers.kafka.kafka_kit import come_out
+from streamweaver import Fetched, Lane, LaneLostError
 from streamweaver.testing.broker import PATIENCE, all_of, append, fresh, lane_of, rows, topic
 
 PROGRAM = Path(__file__).parents[3] / "kafka_one_unit.py"
@@ -34,19 +35,6 @@ async def step(lane: Lane, name: str, target: str, fetched: Fetched) -> None:
     unit.put_state("store", fetched.partition, {b"key": fetched.values[-1]})
     unit.mark(name, fetched.partition, fetched.next_offset)
     await unit.commit()
-
-
-async def come_out(broker: Broker, target: str) -> list[bytes | None]:
-    """Return the values that a `read_committed` reader sees now and that stay."""
-    await append(broker, target, 0, rows([b"end"]))
-    reader = await broker.reader({(target, 0): 0})
-    found: list[bytes | None] = []
-    async with asyncio.timeout(PATIENCE):
-        while b"end" not in found:
-            for item in await reader.poll():
-                found += item.values
-    await reader.close()
-    return found[:-1]
 
 
 @pytest.mark.parametrize(

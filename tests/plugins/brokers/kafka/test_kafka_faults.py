@@ -8,6 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
+from plugins.brokers.kafka.kafka_kit import come_out
 from streamweaver import (
     BrokerError,
     Fetched,
@@ -124,16 +125,8 @@ async def test_a_commit_cancelled_anywhere_is_whole(launch, when: int) -> None:
     async with lane_of(broker, group, name) as lane:
         committed = lane.committed(name, 0)
         state = lane.get_state("store", 0, b"key")
-        await append(broker, target, 0, rows([b"end"]))
-        reader = await broker.reader({(target, 0): 0})
-        found: list[bytes | None] = []
-        async with asyncio.timeout(PATIENCE):
-            while b"end" not in found:
-                for item in await reader.poll():
-                    found += item.values
-        await reader.close()
-        expected = (1, b"1", [b"1", b"end"]) if committed else (None, None, [b"end"])
-        assert (committed, state, found) == expected
+        found = await come_out(broker, target)
+        assert (committed, state, found) == ((1, b"1", [b"1"]) if committed else (None, None, []))
 
 
 async def test_retention_that_was_faster_is_counted(launch) -> None:
