@@ -1,7 +1,11 @@
 """A mapping to an instance of an attrs class: its keys, its bounds and its validators."""
 
+import inspect
+import sys
 import typing
 from collections.abc import Callable, Collection
+from functools import cache
+from types import SimpleNamespace
 from typing import Any, NoReturn, TypeAlias
 
 import attrs
@@ -42,17 +46,30 @@ Convert: TypeAlias = Callable[[Given, Any], Any]
 
 def option_types(cls: Any) -> dict[str, Any]:
     """Return the type of each option of an attrs class; PluginLoadError when an annotation names nothing."""
-    base = attrs_class(cls) or cls
+    base: Any = attrs_class(cls) or cls
     try:
-        attrs.resolve_types(base)
+        hints = _hints(base)
     except NameError as error:
         raise PluginLoadError(f"options {base.__qualname__}: annotation names nothing: {error}") from error
     parameters = dict(zip(getattr(base, "__parameters__", ()), typing.get_args(cls), strict=False))
     found = {}
     for name, field in option_fields(base).items():
         # What a field with a converter takes is the annotation of the converter's parameter.
-        kind = field.type if field.converter is None else base.__init__.__annotations__.get(field.alias, Any)
+        kind = hints.get(name) if field.converter is None else base.__init__.__annotations__.get(field.alias, Any)
         found[name] = Any if kind is None else parameters.get(kind, kind)
+    return found
+
+
+@cache
+def _hints(base: type[Any]) -> dict[str, Any]:
+    """Return what the options' annotations name. Those of other attributes may name what only a type checker imports."""
+    options = option_fields(base)
+    found: dict[str, Any] = {}
+    for cls in reversed(base.__mro__):
+        written = {name: kind for name, kind in inspect.get_annotations(cls).items() if name in options}
+        names = vars(sys.modules[cls.__module__])
+        some = SimpleNamespace(__annotations__=written)
+        found |= typing.get_type_hints(some, names, dict(vars(cls)), include_extras=True)
     return found
 
 

@@ -348,6 +348,13 @@ def test_an_annotation_that_names_nothing_is_a_defect_of_the_plugin() -> None:
         structure(parse("a: 1", "f"), cls)
 
 
+def test_annotations_of_other_attributes_are_nobodys_business() -> None:
+    """Only the options' types are looked up: a private attribute may name what only a type checker imports."""
+    private = attrs.field(init=False, default=None, type="OnlyForTheTypeChecker")  # type: ignore[call-overload]
+    cls = attrs.make_class("Lazy", {"a": attrs.field(type="int"), "_server": private})  # type: ignore[call-overload]
+    assert structure(parse("a: 1", "f"), cls).a == 1
+
+
 def test_a_type_alias_stands_for_its_value() -> None:
     """An option annotated with a named type takes what the name stands for."""
     alias: Any = TypeAliasType("alias", list[int])

@@ -4,13 +4,15 @@ import asyncio
 import errno
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from streamweaver import Batch, Fatal, Seconds, SinkContext, Size, option, sink
 from streamweaver_sinks.websocket.admission import is_loopback
-from streamweaver_sinks.websocket.server import Access, Limits, Server
+
+if TYPE_CHECKING:
+    from streamweaver_sinks.websocket.server import Server
 
 
 def _not_open_to_all(instance: "Websocket", _attribute: Any, host: str) -> None:
@@ -126,7 +128,7 @@ class Websocket:
 
     bound_port: int | None = attrs.field(default=None, init=False, repr=False)
     """The port while the sink is open; of use when `port` is 0."""
-    _server: Server | None = attrs.field(default=None, init=False, repr=False)
+    _server: "Server | None" = attrs.field(default=None, init=False, repr=False)
 
     def claims(self) -> list[str]:
         """Nobody else may listen on the port."""
@@ -143,6 +145,9 @@ class Websocket:
 
     async def open(self, context: SinkContext) -> None:
         """Start listening; Fatal when the options or the port do not allow it."""
+        # Here, because commands that only look at the options do without a server's modules.
+        from streamweaver_sinks.websocket.server import Access, Limits, Server
+
         tls = self._tls()
         if not is_loopback(self.host) and self.token is not None and tls is None:
             context.log("websocket: the token travels unencrypted; set tls_certificate and tls_key", level="warning")
