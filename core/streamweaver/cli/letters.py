@@ -3,13 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from streamweaver.cli.failure import FAILED
-from streamweaver.cli.load import data_folder, load, tool
+from streamweaver.cli.load import data_folder, load, tool, unknown_stage
 from streamweaver.cli.output import json_text, print_json, print_table, text_or_base64, time_text
 from streamweaver.graph.plan import Plan
 from streamweaver.runtime.clock import SystemClock
@@ -23,11 +24,12 @@ def print_list(
     """Print the newest letters, a line each."""
     plan = load(file).plan
     newest: deque[Letter] = deque(maxlen=limit)
-    count = 0
+    found = count = 0
 
     async def collect(box: LetterBox) -> None:
-        nonlocal count
+        nonlocal found, count
         async for letter in box.letters(wanted):
+            found += 1
             if settled or letter.settled is None:
                 newest.append(letter)
                 count += 1
@@ -35,6 +37,8 @@ def print_list(
             click.echo(f"{box.unreadable} records of topic {plan.dead_letters} are no dead letters", err=True)
 
     asyncio.run(_with_box(plan, data, collect))
+    if not found:
+        _check_stage(plan, wanted)
     if as_json:
         for letter in newest:
             print_json(_plain(letter))
@@ -94,23 +98,22 @@ def replay_letters(
     as_json: bool,
 ) -> int:
     """Replay letters and say what became of them; returns the exit status, 1 when some could not be or are absent."""
-    return _deal(
-        file, data, "replayed", lambda box: box.replay(wanted, edits, limit=limit, dry_run=dry_run), dry_run, as_json
-    )
+    act = partial(LetterBox.replay, wanted=wanted, edits=edits, limit=limit, dry_run=dry_run)
+    return _deal(file, data, wanted, "replayed", act, dry_run, as_json)
 
 
 def discard_letters(
     file: Path, data: Path | None, wanted: Filter, limit: int | None, *, dry_run: bool, as_json: bool
 ) -> int:
     """Discard letters and say what became of them; returns the exit status."""
-    return _deal(
-        file, data, "discarded", lambda box: box.discard(wanted, limit=limit, dry_run=dry_run), dry_run, as_json
-    )
+    act = partial(LetterBox.discard, wanted=wanted, limit=limit, dry_run=dry_run)
+    return _deal(file, data, wanted, "discarded", act, dry_run, as_json)
 
 
 def _deal(
     file: Path,
     data: Path | None,
+    wanted: Filter,
     deed: str,
     act: Callable[[LetterBox], Awaitable[Outcome]],
     dry_run: bool,
@@ -122,7 +125,10 @@ def _deal(
         nonlocal outcome
         outcome = await act(box)
 
-    asyncio.run(_with_box(load(file).plan, data, deal))
+    plan = load(file).plan
+    asyncio.run(_with_box(plan, data, deal))
+    if not (outcome.done or outcome.before or outcome.refused):
+        _check_stage(plan, wanted)
     if as_json:
         lists = {deed: outcome.done, "done_before": outcome.before, "refused": outcome.refused}
         print_json({**lists, "absent": outcome.absent, "dry_run": dry_run})
@@ -136,6 +142,15 @@ def _deal(
     if outcome.absent:
         _say_absent(file, outcome.absent)
     return FAILED if outcome.refused or outcome.absent else 0
+
+
+def _check_stage(plan: Plan, wanted: Filter) -> None:
+    """A usage error where letters of a stage were asked for that is not in the file.
+
+    Only where there are none: a stage that the file no longer has may have left some.
+    """
+    if wanted.stage is not None and wanted.stage not in plan.stages:
+        raise unknown_stage(wanted.stage, plan, "--stage")
 
 
 def _say_absent(file: Path, ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from streamweaver.cli.failure import redact_with
-from streamweaver.config import Findings, read
+from streamweaver.config import Findings, read, suggest
 from streamweaver.contracts import Broker, BrokerContext
 from streamweaver.errors import Finding
 from streamweaver.graph.build import build
@@ -59,6 +59,12 @@ def _started() -> None:
 def data_folder(plan: Plan, chosen: Path | None) -> Path:
     """Return the folder of a pipeline's data."""
     return DATA / plan.name if chosen is None else chosen
+
+
+def unknown_stage(name: str, plan: Plan, flag: str) -> click.UsageError:
+    """Return what is said of an option that names a stage that the file has not."""
+    hint = suggest(name, plan.stages) or f"; the file has {', '.join(plan.stages)}"
+    return click.BadParameter(f"no stage is named {name!r}{hint}", param_hint=flag)
 
 
 @asynccontextmanager

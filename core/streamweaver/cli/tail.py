@@ -102,7 +102,7 @@ async def _ranges(broker: Broker, plan: Plan, topic: str, wanted: Range) -> dict
         if topic in plan.topics:
             raise UnknownTopicError(f"topic {topic!r} is not there yet; the first start makes it") from None
         hint = suggest(topic, {*there, *plan.topics}) or f"; there are {', '.join(there)}"
-        raise UnknownTopicError(f"no topic is named {topic!r}{hint}") from None
+        raise click.BadParameter(f"no topic is named {topic!r}{hint}", param_hint="TOPIC") from None
     if wanted.partition is not None and wanted.partition >= len(ranges):
         raise click.BadParameter(
             f"got {wanted.partition}, but topic {topic!r} has {len(ranges)}, counted from 0", param_hint="--partition"

@@ -19,11 +19,10 @@ import click
 from streamweaver.cli.failure import FAILED, NOT_DRAINED
 from streamweaver.cli.health_file import HealthFile
 from streamweaver.cli.live import LiveTable, LogLines, on_terminal
-from streamweaver.cli.load import Loaded, data_folder, load
+from streamweaver.cli.load import Loaded, data_folder, load, unknown_stage
 from streamweaver.cli.logs import Logger, taken_over
 from streamweaver.cli.output import print_json, print_table
 from streamweaver.cli.signals import ABORT_SECONDS, Stopper, handled, impatient
-from streamweaver.config import suggest
 from streamweaver.contracts import Broker
 from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Observers
@@ -112,8 +111,7 @@ def chosen_stages(plan: Plan, wishes: Wishes) -> frozenset[str]:
     for flag, names in (("--only", wishes.only or ()), ("--except", wishes.leave_out)):
         for name in sorted(names):
             if name not in plan.stages:
-                hint = suggest(name, plan.stages) or f"; the file has {', '.join(plan.stages)}"
-                raise click.BadParameter(f"no stage is named {name!r}{hint}", param_hint=flag)
+                raise unknown_stage(name, plan, flag)
     chosen = (frozenset(plan.stages) if wishes.only is None else wishes.only) - wishes.leave_out
     if not chosen:
         raise click.UsageError("--only and --except leave no stage to run")

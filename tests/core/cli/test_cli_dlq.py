@@ -48,6 +48,21 @@ def test_filters(run, ran: Path, filters: list[str], count: int) -> None:
     assert len(run("dlq", "list", "shop.yaml", *filters, "--json").lines) == count
 
 
+@pytest.mark.parametrize("command", ["list", "replay", "discard"])
+def test_a_stage_that_nobody_knows_is_wrong_usage(run, ran: Path, command: str) -> None:
+    """It is not an empty list: the stage that may be meant is named, with exit status 2."""
+    said = run("dlq", command, "shop.yaml", "--stage", "price")
+    assert (said.status, said.out) == (2, "")
+    assert "no stage is named 'price'; did you mean 'prices'?" in said.err
+
+
+def test_letters_outlive_their_stage(run, ran: Path) -> None:
+    """A stage that the file no longer has may have left letters, which are found by its name."""
+    Path("shop.yaml").write_text(Path("shop.yaml").read_text().replace("  prices:", "  costs:"))
+    assert len(run("dlq", "list", "shop.yaml", "--stage", "prices", "--json").lines) == 4
+    assert run("dlq", "list", "shop.yaml", "--stage", "costs").status == 0
+
+
 def test_the_newest_are_listed(run, ran: Path) -> None:
     """A limit shows the newest, oldest first, and says how many there are."""
     said = run("dlq", "list", "shop.yaml", "--limit", "2")

@@ -29,8 +29,10 @@ def test_a_topic_that_the_file_adds_is_not_there_yet(run, ran: Path) -> None:
 
 
 def test_an_unknown_topic_is_suggested(run, ran: Path) -> None:
-    """A misspelt topic is answered with the one that may be meant."""
-    assert "did you mean 'orders'?" in run("topic", "tail", "shop.yaml", "ordres").err
+    """A misspelt topic is wrong usage, answered with the one that may be meant."""
+    said = run("topic", "tail", "shop.yaml", "ordres")
+    assert (said.status, said.out) == (2, "")
+    assert "did you mean 'orders'?" in said.err
 
 
 def test_a_partition_that_is_not_there_is_wrong_usage(run, ran: Path) -> None:
