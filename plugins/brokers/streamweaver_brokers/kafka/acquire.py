@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from aiokafka import TopicPartition
 
 from streamweaver import BrokerError, StorageError
-from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
+from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, retrying, text
 from streamweaver_brokers.kafka.lane import Lane
-from streamweaver_brokers.kafka.local_copy import take_up
+from streamweaver_brokers.kafka.offsets import of_member
 from streamweaver_brokers.kafka.sender import Sender
 from streamweaver_brokers.kafka.table import Table, restore
 
@@ -106,13 +106,11 @@ class Acquisition:
         member.adopt(lane)
 
     async def _committed(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        found = {}
-        for part in parts:
-            async with described(f"asking for the offsets of group {self._member.group}", self._member.session.step):
-                offset = await self._member.consumer.committed(part)
-            if offset is not None:
-                found[part] = offset
-        return found
+        return await retrying(
+            lambda: of_member(self._member.consumer, parts),
+            f"asking for the offsets of group {self._member.group}",
+            self._member.session.step,
+        )
 
     async def _restored(self, number: int, parts: Sequence[TopicPartition]) -> dict[int, Table]:
         """Return the lane's tables as they are committed now; what is left of an earlier tenure is read on."""
@@ -122,7 +120,7 @@ class Acquisition:
         numbers = range(width) if self._single else [number]
         for each in numbers:
             if each not in self._tables:
-                self._tables[each] = await take_up(session.data_dir, member.group, each)
+                self._tables[each] = await member.copies.take_up(each)
         tables = {each: self._tables[each] for each in numbers}
         places = {TopicPartition(member.state_topic, each): table for each, table in tables.items()}
         async with session.restoring:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrP
 from streamweaver import BrokerError, PartitionRange, TopicMismatchError, TopicSpec, UnknownTopicError
 from streamweaver_brokers.kafka.client import Clients, end
 from streamweaver_brokers.kafka.failure import mapped, retrying
+from streamweaver_brokers.kafka.offsets import of_group
 
 FRESH_SECONDS = 30.0
 """How long the numbers of partitions are taken for right; a topic that is not known is looked up at once."""
@@ -213,10 +214,8 @@ class Cluster:
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """Return the committed offsets of a group."""
-        found = await self._ask(
-            lambda: self._admin.list_consumer_group_offsets(group), f"asking for the offsets of group {group}"
-        )
-        return {(part.topic, part.partition): at.offset for part, at in found.items() if at.offset >= 0}
+        found = await self._ask(lambda: of_group(self._admin, group), f"asking for the offsets of group {group}")
+        return {(part.topic, part.partition): offset for part, offset in found.items()}
 
 
 def _wanted(spec: TopicSpec) -> dict[str, str]:

@@ -16,7 +16,7 @@ from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
 from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
-from streamweaver_brokers.kafka.local_copy import put_down
+from streamweaver_brokers.kafka.local_copy import LocalCopies
 from streamweaver_brokers.kafka.table import Table
 from streamweaver_brokers.kafka.watch import Watch
 
@@ -68,6 +68,7 @@ class Membership:
         self.settled = asyncio.Event()
         """Cleared while the group shares its partitions out anew; commits wait."""
         self.consumer: AIOKafkaConsumer
+        self.copies = LocalCopies(session.data_dir, group, self.log)
         self._topics = list(topics)
         self._single = single
         self._assignor = LaneAssignor(single=single)
@@ -388,7 +389,7 @@ class Membership:
 
     async def keep(self, tables: Mapping[int, Table]) -> None:
         """Put local copies of tables down."""
-        await put_down(self.session.data_dir, self.group, tables)
+        await self.copies.put_down(tables)
 
     async def _keep(self) -> None:
         """Put local copies of all tables down now and then, so that one is there after a crash."""

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 import attrs
@@ -11,6 +12,7 @@ from aiokafka import TopicPartition
 from streamweaver import Rows
 from streamweaver_brokers.kafka.client import Clients, end
 from streamweaver_brokers.kafka.cluster import Cluster
+from streamweaver_brokers.kafka.store import Store
 
 SEPARATOR = b"\0"
 """Between the name of a store and the key, in the key of a stored record."""
@@ -22,6 +24,9 @@ REUSE_SECONDS = 12 * 3600.0
 """A table is brought up to date rather than read anew for so long: afterwards tombstones may have been compacted."""
 
 REPORT_SECONDS = 5.0
+
+PIECE_RECORDS = 5_000
+"""How many records are taken over at once: other lanes of this process go on between two pieces."""
 
 
 class Last(NamedTuple):
@@ -39,24 +44,31 @@ class Table:
     next_offset: int = 0
     """Where the topic is to be read on; everything before it is in the table."""
     fresh_at: float = -math.inf
-    """When that was the end of the topic, by the loop's clock."""
-    stores: dict[str, dict[bytes, bytes]] = attrs.field(factory=dict)
+    """When that was the end of the topic, or when it was begun to be read from its beginning (`time.monotonic`).
+
+    Tombstones that came later cannot have been compacted away yet, if it is not long ago.
+    """
+    stores: dict[str, Store] = attrs.field(factory=dict)
     last: Last | None = None
     """The last record in the table, if it is known."""
     is_verified: bool = True
     """False for a local copy, until the topic is seen to hold the copy's last record."""
     copied: Last | None = None
     """The last record in the local copy."""
+    replaced: dict[bytes, bytes | None] | None = None
+    """While a copy is made, piece by piece: what keys that changed meanwhile had when it was begun."""
 
     def clear(self) -> None:
-        """Forget everything; the topic is to be read anew."""
+        """Forget everything; the topic is to be read anew, from now on."""
         self.stores.clear()
         self.next_offset = 0
         self.last = self.copied = None
         self.is_verified = True
+        self.fresh_at = monotonic()
 
     def wrote(self, changes: Mapping[bytes, bytes | None], time: int, end: int | None) -> None:
-        """Take over what has been committed, in this order, up to the offset `end` if that is known."""
+        """Take over what has just been committed, in this order, up to the offset `end` if that is known."""
+        self.fresh_at = monotonic()
         for key, value in changes.items():
             self.set(key, value)
         if end is not None and end > self.next_offset:
@@ -66,11 +78,13 @@ class Table:
     def set(self, key: bytes, value: bytes | None) -> None:
         """Take over one record of the topic."""
         name, _, own = key.partition(SEPARATOR)
-        store = self.stores.setdefault(name.decode(), {})
-        if value is None:
-            store.pop(own, None)
-        else:
-            store[own] = value
+        named = name.decode()
+        store = self.stores.get(named)
+        if store is None:
+            store = self.stores[named] = Store()
+        if self.replaced is not None:
+            self.replaced.setdefault(key, store.get(own))
+        store.set(own, value)
 
     def read(self, records: Sequence[Any], position: int) -> None:
         """Take over what was read of the topic, up to a position."""
@@ -82,11 +96,12 @@ class Table:
 
     def get(self, store: str, key: bytes) -> bytes | None:
         """Return a value."""
-        return self.stores.get(store, {}).get(key)
+        found = self.stores.get(store)
+        return None if found is None else found.get(key)
 
     def items(self, store: str) -> Iterator[tuple[bytes, bytes]]:
         """Go through a store as it is now, whatever changes meanwhile."""
-        yield from list(self.stores.get(store, {}).items())
+        yield from self.stores[store].items() if store in self.stores else ()
 
     @property
     def size(self) -> int:
@@ -115,20 +130,22 @@ async def restore(
     To be called when the lane's new producer has started: before that, the end of what may be read (the first open
     transaction) may lie before what the predecessor has committed.
     """
-    loop = asyncio.get_running_loop()
+    now = monotonic()
     ends = await cluster.ends(list(tables))
     begins = await cluster.begins(list(tables))
     behind = {}
     for part, table in tables.items():
-        is_old = loop.time() - table.fresh_at > REUSE_SECONDS
+        is_old = now - table.fresh_at > REUSE_SECONDS
         if is_old or table.next_offset > ends[part] or (not table.is_verified and _start(table) < begins[part]):
             table.clear()
         table.next_offset = max(table.next_offset, begins[part])
         if table.next_offset < ends[part] or not table.is_verified:
             behind[part] = table
-        table.fresh_at = loop.time()
     if behind:
         await _read(clients, behind, begins, ends, log)
+    for table in tables.values():
+        # Not before it is so: an old table whose reading fails would pass for a fresh one at the next try.
+        table.fresh_at = now
 
 
 def _start(table: Table) -> int:
@@ -160,7 +177,9 @@ async def _read(
         for part, table in tables.items():
             consumer.seek(part, _start(table))
         while tables:
-            found: dict[TopicPartition, Sequence[Any]] = await consumer.getmany(timeout_ms=200)
+            found: dict[TopicPartition, Sequence[Any]] = await consumer.getmany(
+                timeout_ms=200, max_records=PIECE_RECORDS
+            )
             for part in list(tables):
                 table, records = tables[part], found.get(part, ())
                 # The position, not the last record: it moves over the marks of transactions as well.

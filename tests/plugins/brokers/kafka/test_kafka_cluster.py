@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import NotCoordinatorForGroupError
+from aiokafka.protocol.commit import OffsetFetchRequest
 
 from kafka_chaos import Chaos
 from kafka_server import local_cluster, seed
+from streamweaver import BrokerContext
+from streamweaver.testing.broker import fresh, lane_of, topic
+from streamweaver_brokers.kafka import Kafka
 
 SOAK_SECONDS = float(os.environ.get("STREAMWEAVER_SOAK_SECONDS", "300"))
 RATE = 500.0
@@ -71,3 +76,22 @@ async def test_a_cluster_whose_brokers_are_killed_in_turn(tmp_path: Path, delive
         print(f"{rolling.kills} brokers killed, {rolling.restarts} restarted; {verdict}")
     assert verdict.lost == 0, verdict
     assert verdict.is_clean or delivery == "at_least_once", verdict
+
+
+async def test_only_the_coordinator_knows_what_is_committed(tmp_path: Path) -> None:
+    """The others refuse for the whole group, with no partition at all, which must not be taken for a new group."""
+    with local_cluster(tmp_path / "brokers") as brokers:
+        kafka = Kafka(servers=[broker.address for broker in brokers])
+        await kafka.open(BrokerContext(pipeline="test", data_dir=tmp_path))
+        name, group = await topic(kafka), fresh("group")
+        async with lane_of(kafka, group, name) as lane:
+            unit = lane.begin()
+            unit.mark(name, 0, 0)
+            await unit.commit()
+        assert await kafka.offsets(group) == {(name, 0): 0}
+        admin = kafka._session.cluster._admin
+        answers = [await admin._send_request(OffsetFetchRequest(group, None), node) for node in (1, 2, 3)]
+        await kafka.close()
+    refusals = [answer.topics for answer in answers if answer.error_code]
+    assert refusals == [[], []]
+    assert {answer.error_code for answer in answers} == {0, NotCoordinatorForGroupError.errno}

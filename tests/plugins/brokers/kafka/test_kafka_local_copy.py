@@ -1,15 +1,29 @@
 """The local copy of state is used when it is what the topic holds, and never otherwise."""
 
+import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from streamweaver.testing.broker import fresh, lane_of, topic
 from streamweaver_brokers.kafka import local_copy
-from streamweaver_brokers.kafka.local_copy import put_down, take_up
+from streamweaver_brokers.kafka.local_copy import LocalCopies
 from streamweaver_brokers.kafka.table import POSITION, REUSE_SECONDS, Table, stored_key
+
+Log = list[tuple[str, str, dict[str, Any]]]
+
+
+Changes = dict[bytes, bytes | None]
+changes = st.dictionaries(
+    st.builds(stored_key, st.sampled_from(["a", "b"]), st.binary(min_size=1, max_size=1)),
+    st.none() | st.binary(max_size=2),
+    max_size=40,
+)
 
 
 def filled(count: int = 3) -> Table:
@@ -19,19 +33,88 @@ def filled(count: int = 3) -> Table:
     return table
 
 
+def copies_in(folder: Path, log: Log | None = None) -> LocalCopies:
+    """Return the local copies of a group; what they say goes to `log`."""
+    said: Log = [] if log is None else log
+    return LocalCopies(folder, "group", lambda level, event, **fields: said.append((level, event, fields)))
+
+
+def values(table: Table) -> dict[str, dict[bytes, bytes]]:
+    """Return everything in a table."""
+    return {name: dict(store.items()) for name, store in table.stores.items()}
+
+
 async def test_a_copy_is_what_was_put_down(tmp_path: Path) -> None:
     """Values, place and last record are those of the table; it is not trusted before it is verified."""
     table = filled()
-    await put_down(tmp_path, "group", {7: table})
-    found = await take_up(tmp_path, "group", 7)
-    assert (found.stores, found.next_offset, found.last) == (table.stores, 4, (3, 5, POSITION))
+    copies = copies_in(tmp_path)
+    await copies.put_down({7: table})
+    found = await copies.take_up(7)
+    assert (values(found), found.next_offset, found.last) == (values(table), 4, (3, 5, POSITION))
     assert not found.is_verified
+    # It is as old as what it holds, not as the file.
+    assert found.fresh_at == pytest.approx(table.fresh_at, abs=1)
     # Nothing has changed, so nothing is written again.
     path = tmp_path / "state/group/7.copy"
     path.unlink()
-    await put_down(tmp_path, "group", {7: table, 8: found})
+    await copies.put_down({7: table, 8: found})
     assert not path.exists()
     assert list(path.parent.iterdir()) == []
+
+
+@given(before=changes, after=changes, piece=st.integers(1, 5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+def test_a_copy_is_the_table_at_one_moment(tmp_path: Path, before: Changes, after: Changes, piece: int) -> None:
+    """Whatever is committed while it is written, piece by piece: the copy is the table as it was at the beginning."""
+    table = Table()
+    table.wrote({**before, POSITION: b"p"}, 5, len(before) + 1)
+    wanted = values(table)
+    pieces = local_copy._pieces
+
+    def disturbed(copied: Table) -> Iterator[Any]:
+        left = list(after.items())
+        for each in pieces(copied):
+            yield each
+            if left:
+                copied.wrote(dict([left.pop()]), 6, copied.next_offset + 1)
+
+    async def copy() -> Table:
+        copies = copies_in(tmp_path)
+        await copies.put_down({0: table})
+        return await copies.take_up(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_copy, "PIECE_VALUES", piece)
+        patch.setattr(local_copy, "_pieces", disturbed)
+        found = asyncio.run(copy())
+    assert {name: held for name, held in values(found).items() if held} == {n: h for n, h in wanted.items() if h}
+    assert (found.next_offset, found.last) == (len(before) + 1, (len(before), 5, POSITION))
+    assert table.replaced is None
+
+
+async def test_a_large_table_is_copied_in_pieces(tmp_path: Path) -> None:
+    """No piece holds much more than the bound, so that nothing else in the process waits long for one."""
+    table = filled()
+    table.wrote({stored_key("many", b"%d" % n): b"" for n in range(50_000)}, 6, 60_000)
+    sizes = [sum(len(part) for _, _, part in piece) for piece in local_copy._pieces(table)]
+    assert sum(sizes) == table.size
+    assert max(sizes) < 1.1 * local_copy.PIECE_VALUES
+
+
+async def test_a_copy_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    """The log names the path and the reason, not again while it stays the same; when it can be, it is written."""
+    log: Log = []
+    copies = copies_in(tmp_path, log)
+    (tmp_path / "state").write_text("in the way")
+    table = filled()
+    await copies.put_down({0: table, 1: filled()})
+    ((level, event, fields),) = log
+    assert (level, event) == ("warning", "local copy of the state cannot be written")
+    assert str(tmp_path / "state") in fields["path"]
+    (tmp_path / "state").unlink()
+    await copies.put_down({0: table})
+    assert (await copies.take_up(0)).size == table.size
+    assert len(log) == 1
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "changed", "no folder"])
@@ -40,14 +123,15 @@ async def test_a_damaged_copy_is_none(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "state/group/0.copy"
     if damage == "no folder":
         (tmp_path / "state").write_text("in the way")
-    await put_down(tmp_path, "group", {0: filled()})
+    copies = copies_in(tmp_path)
+    await copies.put_down({0: filled()})
     if damage == "missing":
         path.unlink()
     elif damage != "no folder":
         data = bytearray(path.read_bytes())
         data[-1] ^= damage == "changed"
         path.write_bytes({"empty": b"", "cut": bytes(data[:-1]), "changed": bytes(data)}[damage])
-    found = await take_up(tmp_path, "group", 0)
+    found = await copies.take_up(0)
     assert (found.stores, found.next_offset, found.last, found.is_verified) == ({}, 0, None, True)
 
 
@@ -85,7 +169,8 @@ async def test_the_next_process_reads_what_is_new(
         wanted = {key: value for key, value in wanted.items() if key != b"0"} | {b"more": b"y"}
     elif then == "aged":
         later = time.time() + REUSE_SECONDS + 1
-        monkeypatch.setattr(local_copy, "time", type("Clock", (), {"time": staticmethod(lambda: later)}))
+        clock = {"time": staticmethod(lambda: later), "monotonic": staticmethod(time.monotonic)}
+        monkeypatch.setattr(local_copy, "time", type("Clock", (), clock))
     elif then in {"of another topic", "ahead"}:
         other = await launch({"data_dir": three})
         admin = other._session.cluster._admin
