@@ -78,3 +78,36 @@ async def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.Monkey
 
     assert isinstance(await cancelled_inside(hangs, lambda: None), asyncio.CancelledError)
     await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_second_cancellation_does_not_leave_the_commit_alone() -> None:
+    """Cancelled twice, the stage still waits for its commit: else it would give its lane back in the middle of it."""
+    go = asyncio.Event()
+    unit = Unit(go.wait)  # type: ignore[arg-type]
+    task = asyncio.create_task(commit(unit))  # type: ignore[arg-type]
+    await unit.entered.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not task.done()
+    go.set()
+    assert isinstance(await task, asyncio.CancelledError)
+
+
+async def test_a_commit_that_is_given_up_has_ended_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does when it is cancelled is done before the stage goes on, whatever comes of it."""
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 0.01)
+    ended = False
+
+    async def hangs() -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            ended = True
+            raise StorageError("cut off")
+
+    assert isinstance(await cancelled_inside(hangs, lambda: None), asyncio.CancelledError)
+    assert ended
