@@ -44,7 +44,7 @@ def structure(
     result: T | None = None
     refused = True
     with contextlib.suppress(RefusedError):
-        if attrs_class(kind) and not node.unresolved:
+        if attrs_class(kind) and (node.kind == "mapping" or not node.unresolved):
             result = build(given, kind, _convert, only=only, ignore=ignore)
         else:
             result = _convert(given, kind)
@@ -75,7 +75,7 @@ def _converter() -> Any:
         converter.register_structure_hook(simple, _scalar)
     rules: list[tuple[Callable[[Any], bool], Callable[[Given, Any], Any]]] = [
         (lambda _: True, _unsupported),
-        (lambda t: t in (Any, object), lambda given, _: given.node.data()),
+        (lambda t: t in (Any, object), _anything),
         (lambda t: t in (None, type(None)), _nothing),
         (lambda t: choices(t) is not None, _choice),
         (is_union, _union),
@@ -90,7 +90,8 @@ def _converter() -> Any:
 
 
 def _convert(given: Given, type_: Any) -> Any:
-    if given.node.unresolved:
+    # Of a mapping that is not known as a whole, what is there is still judged.
+    if given.node.unresolved and given.node.kind != "mapping":
         raise RefusedError
     type_ = bare(type_)
     return _converter().get_structure_hook(type_)(given, type_)
@@ -118,6 +119,12 @@ def _scalar(given: Given, type_: Any) -> Any:
         if type(value) is type_:
             return value
     return given.refuse(type_)
+
+
+def _anything(given: Given, _: Any) -> Any:
+    if given.node.unresolved:
+        raise RefusedError
+    return given.node.data()
 
 
 def _nothing(given: Given, type_: Any) -> None:
@@ -201,7 +208,7 @@ def _mapping(given: Given, type_: Any) -> dict[Any, Any]:
     }
     names = _each(given, ((key, node, key_type) for key, node in keys.items()), fail=False)
     values = _each(given, ((key, node, value_type) for key, node in given.node.value.items()), fail=False)
-    if len(names) < len(keys) or len(values) < len(keys):
+    if given.node.unresolved or len(names) < len(keys) or len(values) < len(keys):
         raise RefusedError
     return {names[key]: value for key, value in values.items()}
 

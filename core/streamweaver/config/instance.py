@@ -90,11 +90,11 @@ def build(
             near = suggest(key, known) or (f"; known are {', '.join(sorted(known))}" if known else "")
             findings.add(node.key_mark(key), f"unknown key {key!r}{near}", path=join(node.path, key))
     for name, field in fields.items():
-        if name not in read and field.default is attrs.NOTHING:
+        if name not in read and field.default is attrs.NOTHING and not node.unresolved:
             findings.add(node, f"missing key {name!r}, expected {expected(kinds[name])}")
     values = _values(given, fields, kinds, read, convert)
     _check(given, base, fields, read, values)
-    if findings.mistakes > before or len(values) < len(read):
+    if node.unresolved or findings.mistakes > before or len(values) < len(read):
         raise RefusedError
     for name, child in read.items():
         if instead := option_info(fields[name]).deprecated:

@@ -91,9 +91,8 @@ class _Graph:
         """No two stages of one name, no topic with a name of ours, at least one stage."""
         draft, findings = self._draft, self._findings
         sections = [draft.tree.get(section) for section in ("producers", "flows", "sinks")]
-        readable = all(node is None or node.kind == "mapping" or node.value is None for node in sections)
         # With another mistake at the top a section may only be misspelt.
-        if not draft.stages and draft.whole and readable and draft.pipeline is not None:
+        if not draft.stages and draft.sections_known and draft.pipeline is not None:
             findings.add(draft.tree, "got no stage, expected at least one under producers, flows or sinks")
         seen: dict[str, str] = {}
         for section, node in zip(("producers", "flows", "sinks"), sections, strict=True):
@@ -105,9 +104,9 @@ class _Graph:
                         node.key_mark(name), f"the name {name!r} is taken by {seen[name]}", path=f"{section}.{name}"
                     )
                 seen.setdefault(name, f"{section}.{name}")
-        if draft.pipeline is None:
+        if draft.name is None:
             return
-        prefix = f"{draft.pipeline.name}."
+        prefix = f"{draft.name}."
         own = {
             f"{prefix}dead_letters",
             f"{prefix}settled_letters",
@@ -229,6 +228,8 @@ class _Graph:
         if not draft.outputs_known:
             return set(self.topic_names())
         unsure = {*draft.written, *draft.unread_topics}
+        # A key that is misspelt may be what else is wrong in a stage without one.
+        unsure.update(stage.output for stage in draft.stages if stage.output and not stage.whole and not stage.key)
         for stage in self.ordered():
             own = stage.key is not None and stage.output in draft.topics
             if stage.output is not None and not own and unsure.intersection(stage.inputs):
@@ -273,10 +274,10 @@ class _Graph:
             self._findings.add(
                 node, f"{step.name} acts as time passes, which only a flow can serve; put the step into a flow"
             )
-        elif step.use.plugin.groups_by and stage.use is not None and hasattr(stage.use.plugin.options, "committed"):
+        elif step.use.plugin.groups_by and stage.plugin is not None and hasattr(stage.plugin.options, "committed"):
             self._findings.add(
                 node,
-                f"{step.name} keeps state, and {stage.use.plugin.name} stores its own offsets: the two cannot be "
+                f"{step.name} keeps state, and {stage.plugin.name} stores its own offsets: the two cannot be "
                 "stored together; put the step into a flow",
             )
 
@@ -288,24 +289,30 @@ class _Graph:
         taken: set[str] = set()
         panels: list[Panel] = []
         for config, topic, node in draft.panels:
-            self._check_known("topic", topic, self.topic_names(), node)
-            panels.append(make_panel(config, topic, taken))
+            self._check_topic(topic, node)
+            if config is not None:
+                panels.append(make_panel(config, topic, taken))
         taken, rules = set(), list[Rule]()
-        for rule_config, node in draft.rules:
-            rule = make_rule(rule_config, taken)
-            rules.append(rule)
-            at, of = node.get("when") or node, rule.condition.of
-            if rule.condition.measure is None:
-                self._check_known("topic", of or "", self.topic_names(), at)
-            elif of is not None:
+        for rule_config, condition, node in draft.rules:
+            if rule_config is not None:
+                rules.append(make_rule(rule_config, taken))
+            at, of = node.get("when") or node, condition.of
+            if condition.measure is None:
+                self._check_topic(of or "", at)
+            elif of is not None and self._draft.sections_known:
                 self._check_known("stage", of, [stage.name for stage in self._draft.stages], at)
-            if rule.by is not None and rule.condition.measure is not None:
+            if node.get("by") is not None and condition.measure is not None:
                 self._findings.add(node.get("by") or node, "by stands only with a condition on a field of a topic")
         shown = tuple(panels) or default_panels(self._ends() or self.topic_names())
         return DashboardPlan(options=draft.options, panels=shown, rules=tuple(rules))
 
+    def _check_topic(self, name: str, node: Node) -> None:
+        if self._draft.outputs_known:
+            known = [*self.topic_names(), *self._draft.unread_topics, *self._draft.written]
+            self._check_known("topic", name, known, node)
+
     def _check_known(self, what: str, name: str, known: list[str], node: Node) -> None:
-        if name not in known and self._draft.whole:
+        if name not in known:
             near = suggest(name, known) or (f"; known are {', '.join(known)}" if known else "")
             self._findings.add(node, f"unknown {what} {name!r}{near}")
 
@@ -318,24 +325,29 @@ class _Graph:
 
     def plan(self, stage: StageDraft) -> StagePlan | None:
         """Return a stage's plan; None when it cannot give the guarantee that is asked of it."""
-        draft = self._draft
-        if draft.pipeline is None or draft.broker is None:
+        draft, config = self._draft, stage.config
+        wish = config.delivery if config else None
+        asked = wish or draft.delivery
+        known = asked is not None and (stage.kind == "flow" or stage.plugin is not None)
+        if not known or (config is None and stage.node.get("delivery") is not None):
             return None
-        asked = stage.config.delivery or draft.pipeline.delivery
-        own, broker = self._best(stage), draft.broker.build().delivery
-        best = weaker(own, broker)
+        assert asked is not None, "it is known"
+        own = self._best(stage)
+        best = weaker(own, draft.broker.build().delivery) if draft.broker else own
         # A live view need not keep what is asked of the pipeline as a whole.
-        if (best != "best_effort" or stage.config.delivery) and weaker(asked, best) != asked:
-            name = stage.use.plugin.name if stage.use else "this flow"
-            if best != own:
+        if (best != "best_effort" or wish) and weaker(asked, best) != asked:
+            name = stage.plugin.name if stage.plugin else "this flow"
+            if best != own and draft.broker:
                 name = f"broker {draft.broker.plugin.name}"
-            node = stage.place("delivery") if stage.config.delivery else stage.place("use")
+            node = stage.place("delivery") if wish else stage.place("use")
             self._findings.add(
                 node,
                 f"{name} can give {best}, but {asked} is asked; set delivery: {best} on this stage to accept that",
             )
             return None
-        retry, restart = stage.config.retry, stage.config.restart
+        if config is None or not stage.whole:
+            return None
+        retry, restart = config.retry, config.restart
         return StagePlan(
             name=stage.name,
             kind=stage.kind,
@@ -347,20 +359,20 @@ class _Graph:
             rate=stage.rate,
             count=stage.count,
             batch=stage.batch,
-            timeout_seconds=stage.config.timeout,
+            timeout_seconds=config.timeout,
             retry=RetryPlan(retry.attempts, Backoff(retry.initial, retry.longest)),
             restart=RestartPlan(restart.attempts, restart.reset, Backoff(restart.initial, restart.longest)),
-            on_error=stage.config.on_error,
+            on_error=config.on_error,
             delivery=weaker(best, asked),
             place=stage.place("use").mark,
         )
 
     def _best(self, stage: StageDraft) -> Delivery:
         """Return the best guarantee that the stage's plugin can give."""
-        if stage.kind == "producer" and stage.use is not None:
-            return "exactly_once" if stage.use.plugin.resumes else "at_least_once"
-        if stage.kind == "sink" and stage.use is not None:
+        if stage.kind == "producer" and stage.plugin is not None:
+            return "exactly_once" if stage.plugin.resumes else "at_least_once"
+        if stage.kind == "sink" and stage.plugin is not None:
             groups = any(step.use.plugin.groups_by for step, _ in stage.steps)
             # State is committed with the broker's offset, which a sink that keeps its own does not go by.
-            return weaker(stage.use.plugin.delivery, "at_least_once") if groups else stage.use.plugin.delivery
+            return weaker(stage.plugin.delivery, "at_least_once") if groups else stage.plugin.delivery
         return "exactly_once"
