@@ -1,15 +1,17 @@
-"""A real Kafka broker for tests: started when the first test asks for it, stopped by its process id at the end.
+"""A real Kafka broker for tests: one for all, started when the first asks for it, stopped when the last has ended.
 
 `STREAMWEAVER_TEST_KAFKA=host:port` names a broker that runs already. Where Java or Maven is missing, tests are skipped
 with the reason, or fail where `STREAMWEAVER_REQUIRE_REAL=1`.
 """
 
+import contextlib
+import fcntl
 import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from tools.kafka import local
@@ -80,14 +82,30 @@ def seed() -> int:
 
 @pytest.fixture(scope="session")
 def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a broker that all tests share."""
+    """The address of a broker that all tests share, those of other workers of pytest-xdist as well."""
     given = os.environ.get("STREAMWEAVER_TEST_KAFKA")
     if given:
         yield given
         return
-    kafka = local_kafka(tmp_path_factory.mktemp("kafka"))
-    try:
-        kafka.start()
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    kafka = local_kafka(folder / "kafka")
+    # Who uses it holds a lock, which ends with its process: whoever leaves last stops the broker.
+    with (folder / "kafka.users").open("a") as users, (folder / "kafka.lock").open("a") as alone:
+        with locked(alone):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            kafka.start()
         yield kafka.address
+        with locked(alone), contextlib.suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kafka.stop()
+
+
+@contextmanager
+def locked(file: IO[str]) -> Iterator[None]:
+    """Hold a file's lock, which no two can."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
     finally:
-        kafka.stop()
+        fcntl.flock(file, fcntl.LOCK_UN)

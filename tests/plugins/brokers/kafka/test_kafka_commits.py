@@ -108,9 +108,9 @@ def hold(lane: Any, function: str) -> tuple[asyncio.Event, asyncio.Event]:
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_a_commit_without_answer_is_looked_up(launch: Any, lost: str) -> None:
     """When EndTxn is not answered, the lane ends, and the next one knows whether it took place."""
-    broker = await launch(request_seconds=0.4)
-    name, target, group = await topic(broker), await topic(broker), fresh("group")
-    await append(broker, name, 0, rows([b"1"]))
+    broker, patient = await launch(request_seconds=0.4), await launch()
+    name, target, group = await topic(patient), await topic(patient), fresh("group")
+    await append(patient, name, 0, rows([b"1"]))
     member = await broker.join(group, [name])
     lanes = member.lanes()
     lane: Any = await asyncio.wait_for(anext(lanes), PATIENCE)
@@ -136,7 +136,7 @@ async def test_a_commit_without_answer_is_looked_up(launch: Any, lost: str) -> N
         await step(again, name, target, await until_rows(again))
     await again.release()
     await member.leave()
-    assert await come_out(broker, target) == [b"1"]
+    assert await come_out(patient, target) == [b"1"]
 
 
 async def test_a_transaction_that_took_too_long_is_told_and_redone(launch: Any) -> None:
