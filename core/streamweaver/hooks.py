@@ -1,7 +1,9 @@
 """Observers: what may watch a pipeline without being part of it (pluggy, behind this module).
 
 Hooks are called synchronously, for a stage's life and once for each unit of work, never for each record. An observer
-that fails is logged and disconnected; the pipeline goes on.
+that fails is logged and disconnected; the pipeline goes on. Only at the beginning, in one of `REFUSING`, an observer
+may raise Fatal: one that was asked for and cannot do its work, such as a server whose port is taken, says so while
+somebody looks.
 """
 
 import importlib.metadata
@@ -13,9 +15,11 @@ import attrs
 import pluggy
 
 from streamweaver.contracts import Broker
-from streamweaver.errors import PluginError
+from streamweaver.errors import Fatal, PluginError
 
 PROJECT = "streamweaver"
+REFUSING = ("pipeline_starting", "pipeline_viewed")
+"""Hooks in which Fatal ends the run before any stage has started."""
 GROUP = "streamweaver.observers"
 
 spec = pluggy.HookspecMarker(PROJECT)
@@ -43,11 +47,14 @@ class Hooks:
 
     @spec
     def pipeline_starting(self, pipeline: str, stages: list[str], surroundings: Surroundings) -> None:
-        """The file is valid and the broker is open; no stage has started."""
+        """The file is valid and the broker is open; no stage has started, and with Fatal none will."""
 
     @spec
     def pipeline_viewed(self, pipeline: str, surroundings: Surroundings) -> None:
-        """A pipeline that runs elsewhere is to be shown: the broker is open as a tool, no stage runs here."""
+        """A pipeline that runs elsewhere is to be shown: the broker is open as a tool, no stage runs here.
+
+        Fatal ends the command.
+        """
 
     @spec
     def pipeline_stopped(self, pipeline: str, error: str | None) -> None:
@@ -145,13 +152,15 @@ class Observers:
         return bool(getattr(self._manager.hook, hook).get_hookimpls())
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call a hook on each observer; one that raises is reported and disconnected."""
+        """Call a hook on each observer; one that raises is reported and disconnected, but for Fatal in `REFUSING`."""
         caller = getattr(self._manager.hook, hook)
         for implementation in caller.get_hookimpls():
             chosen = [arguments[name] for name in implementation.argnames]
             try:
                 implementation.function(*chosen)
             except (Exception, SystemExit) as error:
+                if isinstance(error, Fatal) and hook in REFUSING:
+                    raise
                 self._manager.unregister(implementation.plugin)
                 self._report(
                     f"observer {implementation.plugin_name} failed in {hook} and is disconnected: "

@@ -13,6 +13,8 @@ from streamweaver.views.seen import Seen
 KEPT_EVENTS = 200
 MAX_SUBJECTS = 1_000
 FORGET_MS = 300_000
+START_MS = 15_000
+"""In which the figures of every stage that runs are heard."""
 
 
 @attrs.define
@@ -23,11 +25,15 @@ class State:
     """When the condition began to hold; once it fires, when it began to."""
     firing: bool
     value: Any
+    kept_until: int = 0
+    """Until when nothing is concluded from there being no figure: whoever has just begun has heard none yet."""
 
 
 def measured(stage: Mapping[str, Any], rule: Rule) -> Any:
-    """Return the figure that a rule compares; None when there is none."""
+    """Return the figure that a rule compares; None when there is none, as of a stage of which nothing is heard."""
     condition = rule.condition
+    if stage["health"] == "unknown" and condition.measure != "health":
+        return None
     match condition.measure:
         case "lag":
             return stage["lag_seconds"] if condition.is_time else stage["lag_records"]
@@ -91,10 +97,18 @@ class Alerts:
         self.version = 0
         """Changes whenever there is something new to be told."""
 
-    def remember(self, events: list[dict[str, Any]]) -> None:
-        """Take events of an earlier run, oldest first."""
+    def remember(self, events: list[dict[str, Any]], now: int) -> None:
+        """Take events of an earlier run, oldest first; what fired then fires on, until its figure says otherwise."""
         for event in events:
             self.events.appendleft(event)
+        last = {(event.get("id"), event.get("subject")): event for event in events}
+        for rule in self.rules:
+            grace = START_MS if rule.condition.measure is not None else FORGET_MS
+            for (rule_id, subject), event in last.items():
+                if rule_id == rule.id and event.get("when") == rule.when and event.get("state") == "firing":
+                    since = event.get("time", now)
+                    firing = State(since, firing=True, value=event.get("value"), kept_until=now + grace)
+                    self.states[rule.id, str(subject)] = firing
         self.version += 1
 
     def judge(self, rule: Rule, values: Mapping[str, Any], now: int) -> list[dict[str, Any]]:
@@ -113,7 +127,7 @@ class Alerts:
                 if not state.firing and now - state.since >= condition.for_seconds * 1000:
                     state.firing, state.since = True, now
                     events.append(self._event(rule, subject, "firing", value, now))
-            elif state is not None:
+            elif state is not None and not (value is None and now < state.kept_until):
                 del self.states[rule.id, subject]
                 self.version += 1
                 if state.firing:

@@ -113,7 +113,9 @@ class Client:
 
     def _parts(self, shared: Shared) -> list[bytes]:
         parts = []
-        if self.panels and (panels := fresh_parts(self.panels, shared.panels, shared.now, FRAME_BYTES)):
+        if self.panels and (
+            panels := fresh_parts(self.panels, shared.panels, shared.now, FRAME_BYTES, largest=FRAME_BYTES)
+        ):
             parts.append(b'"panels":[%b]' % b",".join(panels))
         if self.metrics and shared.metrics[0] != self._metrics_seen:
             self._metrics_seen = shared.metrics[0]

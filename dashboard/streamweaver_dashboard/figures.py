@@ -1,32 +1,12 @@
 """The stages' figures: those of all workers together. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from streamweaver.runtime.scope import STANDBY
+from streamweaver.runtime.workers import SUMMED, WORST, merged_stage
 
-SUMMED = (
-    *(
-        "in",
-        "out",
-        "added",
-        "filtered",
-        "dead_lettered",
-        "skipped",
-        "in_flight",
-        "lost",
-        "errors",
-        "retries",
-        "restarts",
-    ),
-    *("units", "in_per_second", "out_per_second", "errors_per_second", "dead_letters_per_second"),
-)
-# Each worker measures the records that wait for the whole stage.
-WORST = ("lag_records", "lag_seconds", "activity_seconds")
-HEALTH = ("ended", "ok", "unknown", "stuck", "failed")
-"""From good to bad."""
 STALE_MS = 10_000
 FORGET_MS = 60_000
 
@@ -73,49 +53,20 @@ class Figures:
 _NOTHING: dict[str, Any] = {
     "health": "unknown",
     "activity": "nothing heard",
+    "activity_seconds": 0,
     "error": None,
     "delivery": None,
     "processing_ms": None,
     "latency_ms": None,
     "counters": {},
     "gauges": {},
+    **dict.fromkeys((*SUMMED, *WORST), 0),
 }
 
 
 def merge(parts: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Take one stage's figures of several workers together: sums, the worst lag, the worst health."""
-    if not parts:
-        return {"kind": kind, **_NOTHING, **dict.fromkeys((*SUMMED, *WORST), 0)}
-    # Who stands by knows nothing of how the stage does; but when all do, that is how it does.
-    working = [part for part in parts if part.get("activity") != STANDBY or part.get("error")] or parts
-    worst = max(working, key=lambda part: HEALTH.index(part.get("health", "unknown")))
-    return {
-        "kind": kind,
-        "health": worst.get("health", "unknown"),
-        "activity": worst.get("activity", ""),
-        "error": next((part["error"] for part in parts if part.get("error")), None),
-        "delivery": worst.get("delivery"),
-        **{name: _sum(part.get(name, 0) for part in parts) for name in SUMMED},
-        **{name: max(part.get(name, 0) for part in parts) for name in WORST},
-        # Percentiles of several workers cannot be added: the slowest worker's are told.
-        **{name: _slowest([part.get(name) for part in parts]) for name in ("processing_ms", "latency_ms")},
-        "counters": _sums([part.get("counters", {}) for part in parts]),
-        "gauges": _sums([part.get("gauges", {}) for part in parts]),
-    }
-
-
-def _sum(values: Iterable[float]) -> float:
-    total = sum(values)
-    return round(total, 3) if isinstance(total, float) else total
-
-
-def _slowest(summaries: list[dict[str, float] | None]) -> dict[str, float] | None:
-    return max((s for s in summaries if s), key=lambda s: s.get("p99", 0.0), default=None)
-
-
-def _sums(parts: list[dict[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _sum(part.get(name, 0) for part in parts) for name in names}
+    """Take one stage's figures of several workers together; every figure is there, also when there is no worker."""
+    return {**_NOTHING, **(merged_stage(parts) if parts else {}), "kind": kind}
 
 
 def status(merged: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:

@@ -13,18 +13,21 @@ class Dashboard:
 
     @observer
     def pipeline_starting(self, surroundings: Surroundings) -> None:
-        """Serve the dashboard, unless the file says not to."""
+        """Serve the dashboard, unless the file says not to; Fatal when its port cannot be had."""
         plan: Plan = surroundings.plan
         if plan.dashboard.options.enabled:
             self._begin(surroundings, alone=False)
 
     @observer
     def pipeline_viewed(self, surroundings: Surroundings) -> None:
-        """Serve the dashboard: it was asked for."""
+        """Serve the dashboard: it was asked for; Fatal when its port cannot be had."""
         self._begin(surroundings, alone=True)
 
     @staticmethod
     def _begin(surroundings: Surroundings, *, alone: bool) -> None:
+        from streamweaver_dashboard.port import listen
         from streamweaver_dashboard.run import run
 
-        surroundings.beside("dashboard", run(surroundings, alone=alone))
+        # Before anything runs: who asks for a dashboard wants to know at once that there is none.
+        taken = listen(surroundings.plan.dashboard)
+        surroundings.beside("dashboard", run(surroundings, taken, alone=alone))

@@ -5,6 +5,12 @@ import mimetypes
 from pathlib import Path
 
 import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from streamweaver_dashboard.access import RefusedError
+from streamweaver_dashboard.answer import Answering
 
 STATIC = Path(__file__).parent / "static"
 
@@ -47,3 +53,32 @@ def load(folder: Path = STATIC) -> dict[str, File]:
 
 def _tag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+
+
+class Page:
+    """Serves the page's files: everything that has no other answer."""
+
+    def __init__(self) -> None:
+        self._files = load()
+
+    def routes(self, answer: Answering) -> list[Route]:
+        """Return what is answered here; it comes last."""
+        return [Route("/{path:path}", answer(self.file))]
+
+    async def file(self, request: Request) -> Response:
+        """Serve the page's files."""
+        path = request.url.path
+        if not self._files and path == "/":
+            return Response(MISSING, media_type="text/html")
+        found = self._files.get("/index.html" if path == "/" else path)
+        if found is None:
+            raise RefusedError(404, "unknown_path", f"there is nothing at {path[:200]}")
+        headers = {"etag": found.tag, "vary": "accept-encoding"}
+        hashed = path.startswith("/assets/")
+        headers["cache-control"] = "public, max-age=31536000, immutable" if hashed else "no-cache"
+        if request.headers.get("if-none-match") == found.tag:
+            return Response(status_code=304, headers=headers)
+        body = found.body
+        if found.gzipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            body, headers["content-encoding"] = found.gzipped, "gzip"
+        return Response(body, headers={**headers, "content-type": found.kind})

@@ -8,9 +8,10 @@ import attrs
 from streamweaver import Broker, Codec
 from streamweaver.panel import Panel
 from streamweaver.views import Line, make_view
+from streamweaver.views.column import API_BYTES
 from streamweaver.views.filter import Filter
-from streamweaver.views.live import Past, make_part, named
-from streamweaver_dashboard.tap import read_back
+from streamweaver.views.live import Past, make_whole, named
+from streamweaver_dashboard.read_back import read_back
 
 PANEL_RECORDS = 200_000
 PANEL_SECONDS = 3.0
@@ -55,7 +56,7 @@ async def panel_history(broker: Broker, codec: Codec, panel: Panel, start: int, 
     )
     begin.end()
     view.take(end)
-    part = make_part(panel, 0, view.snapshot(end), end, snapshot=True, complete=past.complete)
+    part = make_whole(panel, 0, view.snapshot(end), end, API_BYTES, complete=past.complete)
     return named(part, id=panel.id)
 
 

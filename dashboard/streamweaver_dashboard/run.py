@@ -2,39 +2,35 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from typing import Any
 
 from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Surroundings
 from streamweaver_dashboard.access import Access
-from streamweaver_dashboard.announce import Announcer
-from streamweaver_dashboard.app import Dashboard
+from streamweaver_dashboard.app import make_app
 from streamweaver_dashboard.hub import Hub
-from streamweaver_dashboard.server import Guard, address, listen, serve
+from streamweaver_dashboard.live import Live
+from streamweaver_dashboard.port import address
+from streamweaver_dashboard.server import Guard, serve
 
 
-async def run(surroundings: Surroundings, *, alone: bool) -> None:
-    """Serve until cancelled; Fatal when the port cannot be had."""
+async def run(surroundings: Surroundings, taken: socket.socket, *, alone: bool) -> None:
+    """Serve on a port that was taken, until cancelled."""
     plan: Plan = surroundings.plan
-    options = plan.dashboard.options
-    taken = listen(options)
-    # Alone there may be several; only the one inside of the pipeline's process writes down what fired.
-    announcer = None if alone else Announcer(plan, surroundings.broker, surroundings.log)
-    hub = Hub(plan, surroundings.broker, surroundings.log, announce=announcer.announce if announcer else None)
+    options, log = plan.dashboard.options, surroundings.log
+    hub = Hub(plan, surroundings.broker, log)
     access = Access(options, time.monotonic)
-    dashboard = Dashboard(
-        plan, surroundings.broker, hub, access, role="alone" if alone else "observer", log=surroundings.log
-    )
+    live = Live(hub, access)
+    app = make_app(hub, surroundings.broker, access, live, role="alone" if alone else "observer", log=log)
     if not access.is_local and access.has_login and not access.is_tls:
-        surroundings.log("warning", "the dashboard's token travels unencrypted; set tls_certificate and tls_key")
-    surroundings.log("info", "dashboard", address=address(options, taken))
+        log("warning", "the dashboard's token travels unencrypted; set tls_certificate and tls_key")
+    log("info", "dashboard", address=address(options, taken))
     work: list[asyncio.Task[Any]] = [asyncio.create_task(hub.run())]
-    if announcer is not None:
-        work.append(asyncio.create_task(announcer.run()))
-    work.append(
-        asyncio.create_task(serve(dashboard.app(), options, taken, guard=Guard(), stopping=dashboard.live.close_all))
-    )
+    if hub.judge.announcer is not None:
+        work.append(asyncio.create_task(hub.judge.announcer.run()))
+    work.append(asyncio.create_task(serve(app, options, taken, guard=Guard(), stopping=live.close_all)))
     try:
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -1,8 +1,7 @@
-"""Listening: uvicorn inside of a running event loop, with limits that hold before a request is complete."""
+"""Serving: uvicorn inside of a running event loop, with limits that hold before a request is complete."""
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from collections import Counter
@@ -14,8 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from streamweaver import Fatal
-from streamweaver.config.dashboard import DEFAULT_PORT, DashboardConfig, is_loopback
+from streamweaver.config.dashboard import DashboardConfig, is_loopback
 from streamweaver_dashboard.gate import App, error_body
 from streamweaver_dashboard.wish import MAX_MESSAGE
 
@@ -26,7 +24,6 @@ REQUEST_SECONDS = 10.0
 SEND_BUFFER_BYTES = 64 * 1024
 HIGH_WATER_BYTES = 64 * 1024
 ABORT_SECONDS = 2.0
-PORTS_TRIED = 20
 
 
 class Guard:
@@ -151,41 +148,6 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def listen(options: DashboardConfig) -> socket.socket:
-    """Take the port; Fatal says why it cannot be had. Without a port in the file, the next free one will do."""
-    ports = range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED) if options.port is None else [options.port]
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    for port in ports:
-        found = socket.socket(family, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind((options.host, port))
-            found.listen(1024)
-        except OSError as error:
-            found.close()
-            if error.errno == errno.EADDRINUSE and port != ports[-1]:
-                continue
-            raise Fatal(_cannot_listen(options.host, port, error)) from error
-        found.setblocking(False)
-        return found
-    raise AssertionError
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use: set dashboard.port, or say --port, for another"
-    if error.errno == errno.EACCES:
-        return f"port {port} may not be used by this user: set dashboard.port to one above 1023"
-    return f"cannot listen on {host}, port {port}: {error.strerror or error}; check dashboard.host"
-
-
-def address(options: DashboardConfig, taken: socket.socket) -> str:
-    """Return what to type into a browser."""
-    scheme = "http" if options.tls_certificate is None else "https"
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"{scheme}://{host}:{taken.getsockname()[1]}/"
 
 
 async def serve(

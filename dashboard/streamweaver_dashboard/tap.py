@@ -1,13 +1,10 @@
-"""Reading topics: each once, however many look at it; and reading back a part of the past."""
+"""Reading a topic from its end on, once for all who look at it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import attrs
-
 from streamweaver import Broker, BrokerError, Codec, Reader
-from streamweaver.views.seen import Seen, decode, in_order
+from streamweaver.views.seen import Seen, decode
 
 POLL_RECORDS = 5_000
 POLLS = 8
@@ -122,82 +119,3 @@ class Tap:
     def _miss(self, start: int, end: int, records: int) -> None:
         for listener in list(self.listeners):
             listener.missed(start, end, records)
-
-
-@attrs.frozen
-class Past:
-    """What was read back, in the order of time."""
-
-    batches: list[Seen]
-    complete: bool
-    """False when there was too much, or retention has removed some."""
-    gaps: list[tuple[int, int | None, int]]
-    """What was too much: from when to when (None: to the end), and how many records."""
-
-
-async def read_back(
-    broker: Broker,
-    topic: str,
-    codec: Codec,
-    *,
-    since: int,
-    until: Mapping[int, int] | None = None,
-    most: int,
-    seconds: float,
-    take: Callable[[Seen], None] | None = None,
-) -> Past:
-    """Read the newest records before the offsets `until` (the ends), from a time on; at most so many, so long.
-
-    With `take` each batch is handed on as it comes, in the order of its partition only, and none is kept: the records
-    of some minutes can be many.
-    """
-    ranges = await broker.ranges(topic)
-    ends = {
-        partition: held.end if until is None else until.get(partition, held.end)
-        for partition, held in enumerate(ranges)
-    }
-    starts: dict[int, int] = {}
-    # Of a busy partition only the newest fit: how many before them are left out.
-    cut: dict[int, int] = {}
-    complete = True
-    for partition, held in enumerate(ranges):
-        first = await broker.offset_at(topic, partition, since)
-        oldest = max(first, held.begin)
-        start = max(oldest, ends[partition] - max(1, most // len(ranges)))
-        complete = complete and start == oldest
-        if start < ends[partition]:
-            starts[partition] = start
-            if start > oldest:
-                cut[partition] = start - oldest
-    batches: list[Seen] = []
-    reader = await broker.reader({(topic, partition): start for partition, start in starts.items()})
-    left = dict(starts)
-    seen_to: dict[int, int] = {}
-    gaps: list[tuple[int, int | None, int]] = []
-    try:
-        async with asyncio.timeout(seconds):
-            while left:
-                fetched = await reader.poll(max_records=POLL_RECORDS, timeout=seconds)
-                if not fetched:
-                    break
-                for rows in fetched:
-                    end = ends[rows.partition]
-                    if rows.partition in left and len(rows):
-                        seen = decode(rows, codec)
-                        seen_to[rows.partition] = seen.times[-1]
-                        if left_out := cut.pop(rows.partition, 0):
-                            gaps.append((since, seen.times[0], left_out))
-                        fitting = sum(offset < end for offset in seen.offsets)
-                        (take or batches.append)(seen if fitting == len(seen) else seen.part(range(fitting)))
-                    if rows.next_offset >= end:
-                        left.pop(rows.partition, None)
-                    elif rows.partition in left:
-                        left[rows.partition] = rows.next_offset
-                await asyncio.sleep(0)
-    except TimeoutError:
-        pass
-    finally:
-        await reader.close()
-    # What time did not suffice for.
-    gaps += [(seen_to.get(p, since), None, ends[p] - next_offset) for p, next_offset in left.items()]
-    return Past(in_order(batches), complete and not left, gaps)

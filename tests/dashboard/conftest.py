@@ -20,6 +20,7 @@ from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Surroundings
 from streamweaver.registry import Registry
 from streamweaver_dashboard.hub import now_ms
+from streamweaver_dashboard.port import listen
 from streamweaver_dashboard.run import run
 
 PATIENCE = 20.0
@@ -195,7 +196,7 @@ async def serving(plan: Plan, broker: Any, *, alone: bool = False) -> AsyncItera
             listening.set_result(fields["address"])
 
     surroundings = Surroundings(plan=plan, broker=broker, log=log, beside=lambda *_: None)
-    task = asyncio.create_task(run(surroundings, alone=alone))
+    task = asyncio.create_task(run(surroundings, listen(plan.dashboard), alone=alone))
     try:
         await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
         if task.done():

@@ -33,6 +33,7 @@ async def test_the_pipeline_is_described(dashboard):
         roles = {topic["name"]: topic["role"] for topic in told["topics"]}
         assert roles["orders"] == "data"
         assert roles["shop.dead_letters"] == "dead_letters"
+        assert roles["shop.settled_letters"] == "settled_letters"
         prices = next(panel for panel in told["panels"] if panel["id"] == "prices")
         assert (prices["from"], prices["y"], prices["by"], prices["span_seconds"]) == (
             "orders",
@@ -277,7 +278,7 @@ async def test_what_is_not_clearly_meant_is_not_done(dashboard, body):
 
 async def test_health_follows_the_stages(dashboard, monkeypatch):
     """Starting until every stage was heard of, ok then, failing with the reason when one is stuck."""
-    monkeypatch.setattr("streamweaver_dashboard.hub.FIGURES_KEPT_MS", 0)
+    monkeypatch.setattr("streamweaver_dashboard.stage_figures.KEPT_MS", 0)
     summary = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}
     well = {"health": "ok", "activity": "waiting for input", "processing_ms": summary, "latency_ms": summary}
     async with dashboard() as running:
@@ -420,13 +421,55 @@ async def test_the_page_is_served_from_memory(dashboard, monkeypatch, tmp_path):
         assert (await running.fetch("/assets/app-1a2b.js.gz")).status == 404
 
 
+async def test_of_two_dashboards_one_announces(dashboard, serve, monkeypatch, pipeline_text):
+    """Both show what fires, one writes it down; when that one goes the other takes over, and nothing is told twice."""
+    monkeypatch.setattr("streamweaver_dashboard.hub.SECOND_MS", 50)
+    monkeypatch.setattr("streamweaver_dashboard.election.RENEW_MS", 50)
+
+    async def shown(viewer, events):
+        await viewer.until("alerts", lambda found: len(found["events"]) >= events)
+
+    async def stored(running, events):
+        async with asyncio.timeout(20):
+            while True:
+                found = (await running.fetch("/api/topics/shop.alerts/records")).json["records"]["value"]
+                if len(found) >= events:
+                    return [event["state"] for event in found]
+                await asyncio.sleep(0.05)
+
+    text = pipeline_text + ALERTS
+    async with dashboard(text=text) as first, first.live() as one:
+        await one.watch("feed", alerts=True)
+        await one.part("feed")
+        async with serve(first.plan, first.broker, alone=True) as second, second.live() as other:
+            await other.watch("feed", alerts=True)
+            await other.part("feed")
+            await first.append("orders", [order("B", 150)])
+            await shown(one, 1)
+            await shown(other, 1)
+            assert await stored(first, 1) == ["firing"]
+            await first.append("orders", [order("B", 5)])
+            await shown(one, 2)
+            await shown(other, 2)
+            assert await stored(first, 2) == ["firing", "resolved"]
+        await first.append("orders", [order("B", 151)])
+        assert await stored(first, 3) == ["firing", "resolved", "firing"]
+        # A new one does not tell anew of what fires already.
+        async with serve(first.plan, first.broker, alone=True) as third, third.live() as viewer:
+            await viewer.watch(alerts=True)
+            told = await viewer.until("alerts")
+            assert [(state["subject"], state["state"]) for state in told["states"]] == [("B", "firing")]
+            await first.append("orders", [order("B", 6)])
+            assert await stored(first, 4) == ["firing", "resolved", "firing", "resolved"]
+
+
 async def test_a_port_in_use_is_said(dashboard, serve, plan_of, pipeline_text):
     """The error of a port that is taken says what to do; without a port in the file another one is taken."""
     from streamweaver import Fatal
 
     async with dashboard() as running:
         plan = plan_of(pipeline_text, f"dashboard.port={running.port}")
-        with pytest.raises(Fatal, match=f"port {running.port} of 127.0.0.1 is in use: set dashboard.port"):
+        with pytest.raises(Fatal, match=f"^dashboard: port {running.port} of 127.0.0.1 is in use by .*; say --port"):
             async with serve(plan, running.broker):
                 pass
         free = plan_of(pipeline_text.replace("  port: 0\n", ""))

@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from streamweaver import BrokerContext, StorageError
 from streamweaver_dashboard import hub as hub_module
 from streamweaver_dashboard import live as live_module
+from streamweaver_dashboard import live_panels
 from streamweaver_dashboard import server as server_module
 from streamweaver_dashboard.hub import now_ms
 
@@ -45,7 +46,7 @@ async def test_a_panel_opens_with_the_past(dashboard):
 
 async def test_a_past_that_is_too_much_is_a_gap(dashboard, monkeypatch):
     """Of a busy partition only the newest records are read back: the time before them is told as not seen."""
-    monkeypatch.setattr(hub_module, "HISTORY_RECORDS", 10)
+    monkeypatch.setattr(live_panels, "HISTORY_RECORDS", 10)
     async with dashboard() as running:
         now = now_ms()
         await running.append("orders", [order("A", n) for n in range(30)], times=[now - 30_000 + n for n in range(30)])
@@ -145,7 +146,7 @@ async def test_who_watches_nothing_costs_nothing(dashboard, monkeypatch):
 
 async def test_a_panel_that_nobody_watches_is_given_up(dashboard, monkeypatch):
     """Some time after the last watcher its topic is not read any more."""
-    monkeypatch.setattr(hub_module, "IDLE_MS", 100)
+    monkeypatch.setattr(live_panels, "IDLE_MS", 100)
     monkeypatch.setattr(hub_module, "SECOND_MS", 50)
     hubs = []
     joined = hub_module.Hub.join
@@ -154,15 +155,15 @@ async def test_a_panel_that_nobody_watches_is_given_up(dashboard, monkeypatch):
         async with running.live() as viewer:
             await viewer.watch("feed", "prices")
             await viewer.part("prices")
-            assert set(hubs[0].panels) == {"feed", "prices"}
+            assert set(hubs[0].panels.live) == {"feed", "prices"}
         async with asyncio.timeout(10):
-            while hubs[0].panels or hubs[0]._taps:
+            while hubs[0].panels.live or hubs[0]._taps:
                 await asyncio.sleep(0.02)
 
 
 async def test_a_panel_that_is_made_again_does_not_reuse_numbers(dashboard, monkeypatch):
     """A client with the seq of a panel that was given up meanwhile gets a snapshot, not a wrong delta."""
-    monkeypatch.setattr(hub_module, "IDLE_MS", 50)
+    monkeypatch.setattr(live_panels, "IDLE_MS", 50)
     monkeypatch.setattr(hub_module, "SECOND_MS", 50)
     hubs = []
     joined = hub_module.Hub.join
@@ -172,7 +173,7 @@ async def test_a_panel_that_is_made_again_does_not_reuse_numbers(dashboard, monk
         seq = (await viewer.part("feed"))["seq"]
         await viewer.say(type="watch", panels={})
         async with asyncio.timeout(10):
-            while hubs[0].panels:
+            while hubs[0].panels.live:
                 await asyncio.sleep(0.02)
         await viewer.say(type="watch", panels={"feed": seq}, epoch=viewer.hello["epoch"])
         part = await viewer.part("feed")
@@ -429,7 +430,7 @@ async def test_too_many_messages_end_the_connection(dashboard):
 async def test_a_panel_whose_topic_fails_says_so_and_comes_back(dashboard, monkeypatch):
     """While a topic cannot be read its panel tells why, the others go on; then it shows each record once."""
     broken = [True]
-    read_back = hub_module.read_back
+    read_back = live_panels.read_back
 
     async def failing(broker, topic, codec, **options):
         past = await read_back(broker, topic, codec, **options)
@@ -437,7 +438,7 @@ async def test_a_panel_whose_topic_fails_says_so_and_comes_back(dashboard, monke
             raise StorageError("disk gone")
         return past
 
-    monkeypatch.setattr(hub_module, "read_back", failing)
+    monkeypatch.setattr(live_panels, "read_back", failing)
     async with dashboard() as running, running.live() as viewer:
         await running.append("orders", [order("A", 1), order("A", 2)])
         await viewer.watch("symbols")

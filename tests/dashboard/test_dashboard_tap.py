@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from streamweaver import BrokerError, Fetched, PartitionRange, StorageError
 from streamweaver.codecs import Json
+from streamweaver.views.seen import in_order
 from streamweaver_dashboard import tap as module
-from streamweaver_dashboard.tap import Tap, in_order, read_back
+from streamweaver_dashboard.read_back import read_back
+from streamweaver_dashboard.tap import Tap
 
 NOW = 1_750_000_000_000
 

@@ -12,6 +12,7 @@ from streamweaver.cli.failure import FAILED
 from streamweaver.cli.live import HEADS, cells
 from streamweaver.cli.load import data_folder, load, tool
 from streamweaver.cli.output import print_json, print_table, time_text
+from streamweaver.contracts import Broker
 from streamweaver.errors import BrokerError, UnknownTopicError
 from streamweaver.graph.plan import Plan
 from streamweaver.runtime.workers import merged
@@ -23,6 +24,7 @@ UNKNOWN = "?"
 """Stands for who holds the pipeline's data, where the broker cannot tell."""
 
 _READ_SECONDS = 5.0
+_FURTHER_BACK = 5_000
 
 
 def print_status(file: Path, data: Path | None, as_json: bool) -> int:
@@ -69,18 +71,10 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
         since = time.time_ns() // 1_000_000 - SILENT_MS
         if held.end > held.begin:
             at = min(await broker.offset_at(plan.metrics, 0, since), held.end - 1)
-            reader = await broker.reader({(plan.metrics, 0): at})
-            try:
-                while at < held.end and (found := await reader.poll(timeout=_READ_SECONDS)):
-                    for rows in found:
-                        by_worker |= {
-                            key: msgspec.json.decode(value)
-                            for key, value in zip(rows.keys, rows.values, strict=True)
-                            if value
-                        }
-                        at = rows.next_offset
-            finally:
-                await reader.close()
+            by_worker = await _figures(broker, plan, at, held.end)
+            if not by_worker:
+                # Of a pipeline that ended, while its dashboard goes on, what dashboards say comes last.
+                by_worker = await _figures(broker, plan, max(held.begin, at - _FURTHER_BACK), at)
     if not by_worker:
         raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
     alive = [metrics for metrics in by_worker.values() if metrics["running"] and metrics["time"] >= since]
@@ -91,6 +85,22 @@ def _at_rest(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the last figures of a stage that runs no more: nothing flows, none is well; what had failed says so."""
     health = "stopped" if stage["health"] in ("ok", "stuck") else stage["health"]
     return {**stage, "in_per_second": 0.0, "out_per_second": 0.0, "health": health}
+
+
+async def _figures(broker: Broker, plan: Plan, at: int, end: int) -> dict[bytes | None, dict[str, Any]]:
+    """Return the newest figures of each worker between two offsets; others' records in the topic are none."""
+    by_worker: dict[bytes | None, dict[str, Any]] = {}
+    reader = await broker.reader({(plan.metrics, 0): at})
+    try:
+        while at < end and (found := await reader.poll(timeout=_READ_SECONDS)):
+            for rows in found:
+                for key, value in zip(rows.keys, rows.values, strict=True):
+                    if value and "stages" in (figures := msgspec.json.decode(value)):
+                        by_worker[key] = figures
+                at = rows.next_offset
+    finally:
+        await reader.close()
+    return by_worker
 
 
 def _ago(age_ms: int) -> str:

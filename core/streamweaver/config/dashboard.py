@@ -7,6 +7,7 @@ from typing import Any, Literal
 import attrs
 
 from streamweaver.config.condition import Condition, parse_condition
+from streamweaver.config.node import Mark
 from streamweaver.panel import PATH, Panel, PanelConfig, fresh_id, make_panel, slug
 from streamweaver.plugin import option
 from streamweaver.units import Seconds
@@ -112,6 +113,10 @@ class DashboardConfig:
         pattern=r"https?://[^\s/]+(/\S*)?",
     )
 
+    def claims(self) -> list[str]:
+        """Nobody else may listen on the port; without one any free port will do."""
+        return [f"port {self.port}"] if self.enabled and self.port else []
+
 
 # -- as the plan has it ---------------------------------------------------------------------------
 
@@ -135,6 +140,8 @@ class DashboardPlan:
     options: DashboardConfig = attrs.field(factory=DashboardConfig)
     panels: tuple[Panel, ...] = ()
     rules: tuple[Rule, ...] = ()
+    place: Mark | None = None
+    """Where the file names the port, or else the section; None without either."""
 
 
 def make_rule(config: RuleConfig, taken: set[str]) -> Rule:

@@ -28,7 +28,7 @@ def check(draft: Draft, findings: Findings) -> Plan | None:
     graph.check_loops()
     partitions = graph.partitions()
     graph.check_grouping(partitions)
-    check_claims(draft.stages, findings)
+    check_claims(draft, findings)
     dashboard = graph.dashboard()
     stages = [plan for stage in graph.ordered() if (plan := graph.plan(stage)) is not None]
     if findings.failed or draft.pipeline is None or draft.broker is None or draft.default_codec is None:
@@ -304,7 +304,11 @@ class _Graph:
             if node.get("by") is not None and condition.measure is not None:
                 self._findings.add(node.get("by") or node, "by stands only with a condition on a field of a topic")
         shown = tuple(panels) or default_panels(self._ends() or self.topic_names())
-        return DashboardPlan(options=draft.options, panels=shown, rules=tuple(rules))
+        section = self._draft.tree.get("dashboard")
+        named = section and (section.get("port") or section)
+        return DashboardPlan(
+            options=draft.options, panels=shown, rules=tuple(rules), place=named.mark if named else None
+        )
 
     def _check_topic(self, name: str, node: Node) -> None:
         if self._draft.outputs_known:

@@ -5,13 +5,16 @@ from typing import Any
 
 from streamweaver.runtime.scope import STANDBY
 
-HEALTH = ("ended", "ok", "stuck", "failed")
+HEALTH = ("ended", "ok", "unknown", "stuck", "failed")
 """From good to bad."""
 
-_SUMMED = (
+SUMMED = (
     *("in", "out", "added", "filtered", "dead_lettered", "skipped", "in_flight", "lost", "errors", "retries"),
-    *("restarts", "units", "in_per_second", "out_per_second"),
+    *("restarts", "units", "in_per_second", "out_per_second", "errors_per_second", "dead_letters_per_second"),
 )
+
+WORST = ("lag_records", "lag_seconds")
+"""Each worker measures the records that wait for the whole stage, and the time of its own share."""
 
 
 def added(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
@@ -35,34 +38,42 @@ def merged(snapshots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "time": max(snapshot["time"] for snapshot in snapshots),
         "running": any(snapshot["running"] for snapshot in snapshots),
         "workers": len(snapshots),
-        "stages": {name: _stage([s["stages"][name] for s in snapshots if name in s["stages"]]) for name in names},
+        "stages": {name: merged_stage([s["stages"][name] for s in snapshots if name in s["stages"]]) for name in names},
     }
 
 
-def _stage(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def merged_stage(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Take one stage's figures of several workers together, at least of one; a figure that nobody has is left out.
+
+    Sums of what each has done, the worst lag, and the worst health with what that worker is doing.
+    """
     # Who stands by knows nothing of how the stage does; but when all do, that is how it does.
-    working = [part for part in parts if part["activity"] != STANDBY or part["error"]] or parts
-    worst = max(working, key=lambda part: HEALTH.index(part["health"]))
+    working = [part for part in parts if part.get("activity") != STANDBY or part.get("error")] or parts
+    worst = max(working, key=lambda part: HEALTH.index(part.get("health", "unknown")))
     return {
         **worst,
-        **{name: _sum(part[name] for part in parts) for name in _SUMMED},
-        # Each worker measures the records that wait for the whole stage, and the time of its own share.
-        "lag_records": max(part["lag_records"] for part in working),
-        "lag_seconds": max(part["lag_seconds"] for part in working),
+        "error": worst.get("error") or next((part["error"] for part in parts if part.get("error")), None),
+        **{name: _sum(found) for name in SUMMED if (found := _of(parts, name))},
+        **{name: max(found) for name in WORST if (found := _of(working, name))},
         # Percentiles cannot be added: the slowest worker's are told.
         **{
-            name: max((p[name] for p in parts), key=lambda s: float(s["p99"]))
+            name: max(found, key=lambda summary: float(summary.get("p99", 0.0)))
             for name in ("processing_ms", "latency_ms")
+            if (found := [summary for summary in _of(parts, name) if summary])
         },
-        **{name: _sums([part[name] for part in parts]) for name in ("counters", "gauges")},
+        **{name: _sums(found) for name in ("counters", "gauges") if (found := _of(parts, name))},
     }
+
+
+def _of(parts: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [part[name] for part in parts if name in part]
 
 
 def _sum(values: Iterable[float]) -> float:
     total = sum(values)
-    return round(total, 1) if isinstance(total, float) else total
+    return round(total, 3) if isinstance(total, float) else total
 
 
 def _sums(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for part in parts for name in part)
-    return {name: sum(part.get(name, 0) for part in parts) for name in names}
+    return {name: _sum(part.get(name, 0) for part in parts) for name in names}

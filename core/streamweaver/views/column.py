@@ -34,12 +34,16 @@ class One:
         self.partition = seen.partition
         self.offset = seen.offsets[index]
         self.time = seen.times[index]
-        self.key = key_text(seen.keys[index])
+        self.key = _cut(key_text(seen.keys[index]))
         self.value, self.raw = _shown(seen, index, most_bytes, fields)
         headers = seen.headers[index] if seen.headers is not None else ()
         self.headers = [
             [name, data.decode(errors="backslashreplace")[:HEADER_LENGTH]] for name, data in headers[:MAX_HEADERS]
         ]
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
 
 
 _NULL = msgspec.Raw(b"null")

@@ -14,6 +14,7 @@ from streamweaver.panel import Panel
 from streamweaver.views.column import to_json
 from streamweaver.views.feed import Feed
 from streamweaver.views.filter import Filter
+from streamweaver.views.fit import fit
 from streamweaver.views.make import make_view
 from streamweaver.views.seen import Seen, in_order
 from streamweaver.views.update import View
@@ -56,10 +57,11 @@ class Past:
 class LiveView:
     """A panel's view and its newest updates, shared by all clients.
 
-    Live records are held back until the past has been put in.
+    Live records are held back until the past has been put in. With `most_bytes` no part of a feed or table is longer:
+    of more, the oldest is left out and counted.
     """
 
-    def __init__(self, panel: Panel, tick_ms: int, seq: int = 0) -> None:
+    def __init__(self, panel: Panel, tick_ms: int, seq: int = 0, *, most_bytes: int | None = None) -> None:
         self.panel = panel
         self.seq = seq
         self.error: str | None = None
@@ -68,6 +70,7 @@ class LiveView:
         """Since when (ms) nobody looks."""
         self._filter = Filter(panel.where)
         self._tick_ms = tick_ms
+        self._most_bytes = most_bytes
         self._begin_anew()
         self._held: deque[Seen] = deque()
         self._held_records = 0
@@ -137,10 +140,15 @@ class LiveView:
         if update is None:
             return
         self.seq += 1
-        if update.whole:
+        data, whole = update.data, update.whole
+        part = make_part(self.panel, self.seq, data, now, snapshot=whole)
+        if self._most_bytes is not None and len(part) > self._most_bytes:
+            # Of changes nothing can be left out: who has them would take the rest for what is.
+            whole = True
+            part = self._part(data if update.whole else self._view.snapshot(now), now)
+        if whole:
             self._forget()
             self._on_nothing = True
-        part = self._part(update.data, now, snapshot=update.whole)
         self._parts.append((self.seq, part))
         self._size += len(part)
         while len(self._parts) > 1 and (len(self._parts) > KEPT_UPDATES or self._size > KEPT_BYTES):
@@ -161,7 +169,7 @@ class LiveView:
     def whole(self, now: int) -> bytes:
         """Return all that is shown, as one part; call right after `tick`, once `ready`."""
         if self._snapshot is None or self._snapshot[0] != self.seq:
-            self._snapshot = (self.seq, self._part(self._view.snapshot(now), now, snapshot=True))
+            self._snapshot = (self.seq, self._part(self._view.snapshot(now), now))
         return self._snapshot[1]
 
     def _forget(self) -> None:
@@ -169,8 +177,8 @@ class LiveView:
         self._size = 0
         self._on_nothing = False
 
-    def _part(self, data: dict[str, Any], now: int, *, snapshot: bool) -> bytes:
-        return make_part(self.panel, self.seq, data, now, snapshot=snapshot)
+    def _part(self, data: dict[str, Any], now: int) -> bytes:
+        return make_whole(self.panel, self.seq, data, now, self._most_bytes)
 
 
 def make_part(panel: Panel, seq: int, data: dict[str, Any], now: int, *, snapshot: bool, **more: Any) -> bytes:
@@ -185,6 +193,18 @@ def make_part(panel: Panel, seq: int, data: dict[str, Any], now: int, *, snapsho
             **more,
         }
     )
+
+
+def make_whole(panel: Panel, seq: int, data: dict[str, Any], now: int, most_bytes: int | None, **more: Any) -> bytes:
+    """Encode a part that shows everything, or as much of it as fits."""
+    part = make_part(panel, seq, data, now, snapshot=True, **more)
+    while most_bytes is not None and len(part) > most_bytes:
+        less = fit(panel.kind, data, len(part), most_bytes)
+        if less is None:
+            break
+        data = less
+        part = make_part(panel, seq, data, now, snapshot=True, **more)
+    return part
 
 
 def named(part: bytes, **names: str) -> bytes:

@@ -78,8 +78,23 @@ def test_a_port_that_is_taken_is_told_once(tmp_path: Path) -> None:
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 1
     assert ran.stderr.count("in use") == 1
-    assert f"port {port} of 127.0.0.1 is in use: set dashboard.port, or say --port" in ran.stderr
+    assert f"port {port} of 127.0.0.1 is in use by another program; say --port with another one" in ran.stderr
     assert "--no-dashboard" not in ran.stderr
+
+
+def test_a_run_without_the_dashboard_that_was_asked_for_does_not_begin(tmp_path: Path) -> None:
+    """Its port in the file is named with its place, and nothing is read or written; exit status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        file = write(tmp_path)
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("dashboard")]
+        file.write_text("\n".join([*lines, f"dashboard: {{port: {port}}}", ""]))
+        ran = up(file)
+    assert ran.returncode == 1
+    place = f"{file.name}:{len(lines) + 1}:19"
+    assert f"failed: {place}: dashboard: port {port} of 127.0.0.1 is in use by another program" in ran.stderr
+    assert "event=finished" not in ran.stderr
+    assert "stage=" not in ran.stderr.partition("event=starting")[2].partition("failed:")[0]
 
 
 def test_a_file_that_is_wrong_is_refused(tmp_path: Path) -> None:

@@ -49,6 +49,33 @@ def test_two_that_claim_the_same_are_a_mistake() -> None:
     assert finding.message == "sinks.two.use: number 1 is taken by one already; choose another one"
 
 
+def test_the_dashboard_claims_its_port() -> None:
+    """A sink on the same port is a mistake of the file, unless there is to be no dashboard."""
+    door = Door
+    port = PIPELINE % 2 + "dashboard: {port: %d%s}\n"
+
+    @sink("listener")
+    @attrs.frozen
+    class Listener:
+        """A sink that listens."""
+
+        def claims(self) -> list[str]:
+            """One port."""
+            return ["port 8701"]
+
+        def write(self, batch: Batch) -> None:
+            """Write nothing."""
+
+    text = port.replace("dashboard", "  live: {use: listener, from: a}\ndashboard")
+    with pytest.raises(ConfigError) as raised:
+        plan_of(text % (8701, ""), [numbers, door, Listener])
+    (finding,) = raised.value.findings
+    assert finding.message == "dashboard.port: port 8701 is taken by live already; choose another one"
+    assert (finding.line, finding.column) == (9, 19)
+    assert plan_of(text % (8701, ", enabled: false"), [numbers, door, Listener]).dashboard.options.port == 8701
+    assert plan_of(text % (0, ""), [numbers, door, Listener]).dashboard.options.port == 0
+
+
 def test_different_claims_are_fine() -> None:
     """A plugin may name the same thing twice, and most name nothing."""
     assert plan_of(PIPELINE % 2, [numbers, Door]).stages["two"].place.line == 7

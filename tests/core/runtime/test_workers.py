@@ -56,7 +56,7 @@ def test_counts_and_rates_are_summed_but_lag_is_not() -> None:
     found = merged(parts)
     assert (found["workers"], found["time"], found["running"]) == (2, 9, True)
     one = found["stages"]["f"]
-    assert (one["out"], one["in_per_second"], one["lag_records"]) == (7, 1.2, 8)
+    assert (one["out"], one["in_per_second"], one["lag_records"]) == (7, 1.25, 8)
     assert one.keys() == stage().keys()
 
 
