@@ -140,3 +140,23 @@ def original_place(headers: Headers) -> tuple[str | None, int | None, Headers]:
         if headers and headers[0][0] == ORIGINAL_OFFSET and headers[0][1].isdigit():
             offset, headers = int(headers[0][1]), headers[1:]
     return topic, offset, headers
+
+
+# -- a sink's notes of which records have a letter already -----------------------------------------
+
+
+def notes_store(group: str) -> str:
+    """Return the state store of a sink's notes."""
+    # No name of a step has such a character, so it cannot be a step's store.
+    return f"{group}!dead_letters"
+
+
+def note(topic: str, offset: int) -> bytes:
+    """Return the note that a record has its letter; it is kept in the record's partition."""
+    return f"{topic}@{offset}".encode()
+
+
+def noted(key: bytes) -> tuple[str, int]:
+    """Return topic and offset of the record that a note is about."""
+    topic, _, offset = key.decode().rpartition("@")
+    return topic, int(offset)

@@ -18,7 +18,8 @@ from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.dead_letter import DeadLetter, from_row, replay_headers
 from streamweaver.runtime.edit import Edit, apply
-from streamweaver.runtime.letter_marks import Deed, Marks, Settled, through
+from streamweaver.runtime.letter_marks import Deed, Marks, Settled
+from streamweaver.runtime.reading import through
 
 UNIT_LETTERS = 200
 """How many letters are dealt with in one unit of work."""

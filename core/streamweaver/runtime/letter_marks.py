@@ -5,17 +5,16 @@ adds marks expects the topic to end where it was read to, so of two that deal wi
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal, cast, get_args
 
 import attrs
 
-from streamweaver.contracts import Broker, Fetched, Rows, UnitOfWork
+from streamweaver.contracts import Broker, Rows, UnitOfWork
 from streamweaver.errors import UnknownTopicError
+from streamweaver.runtime.reading import through
 
 Deed = Literal["replayed", "discarded"]
-
-_READ_SECONDS = 5.0
 
 
 @attrs.frozen
@@ -24,30 +23,6 @@ class Settled:
 
     deed: Deed
     at: int
-
-
-async def through(broker: Broker, topic: str, starts: Mapping[int, int] | None = None) -> AsyncIterator[Fetched]:
-    """Read a topic up to what is its end now: all of it, or some partitions from an offset. Nothing if it is none."""
-    try:
-        ranges = await broker.ranges(topic)
-    except UnknownTopicError:
-        return
-    for partition, held in enumerate(ranges):
-        start = held.begin if starts is None else max(held.begin, starts.get(partition, held.end))
-        if start >= held.end:
-            continue
-        reader = await broker.reader({(topic, partition): start})
-        try:
-            at = start
-            while at < held.end:
-                fetched = await reader.poll(max_records=1_000, timeout=_READ_SECONDS)
-                if not fetched:
-                    break
-                for rows in fetched:
-                    at = rows.next_offset
-                    yield rows
-        finally:
-            await reader.close()
 
 
 class Marks:

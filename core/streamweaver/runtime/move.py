@@ -1,55 +1,40 @@
 """Moving a pipeline that is stopped to another broker: records, offsets, positions and state, so that it goes on there.
 
 Records are copied in order and read back. Where the copy has other offsets than the original (the original begins
-above 0, or the new broker counts marks of its own), each group's offset becomes that of the same record. Nothing is
-changed at the old place.
+above 0, or has gaps such as the marks of Kafka's transactions), whatever names a record by its offset becomes that of
+the same record: the groups' offsets, the notes of sinks, the marks of dead letters that have been dealt with. Only a
+sink's own offsets are out of reach. Nothing is changed at the old place.
+
+All that can be refused is refused before anything is written. The new place must be empty: what an attempt that broke
+off has left cannot be told from what a pipeline has done there since, and going on would double one or the other.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from streamweaver.contracts import Broker, BrokerContext, Group, Lane, Rows, TopicSpec
-from streamweaver.errors import BrokerError, RunError
+from streamweaver.config.model import DELIVERIES
+from streamweaver.contracts import Broker, BrokerContext, Delivery, Group, Lane, Rows, TopicSpec
+from streamweaver.errors import BrokerError
 from streamweaver.graph.plan import Plan, StagePlan
+from streamweaver.runtime.dead_letter import notes_store
+from streamweaver.runtime.moved_offsets import (
+    Change,
+    Copies,
+    Offsets,
+    Place,
+    moved_marks,
+    moved_notes,
+    translated,
+)
+from streamweaver.runtime.reading import through
 
-POLL_SECONDS = 30.0
-"""Silence after which a partition that should hold more is taken to be unreadable."""
-
-Place = tuple[str, int]
-
-
-@attrs.define
-class Offsets:
-    """The offsets of a partition's records, in order, as runs of consecutive ones."""
-
-    runs: list[list[int]] = attrs.field(factory=list)
-    """First offset, and how many."""
-    total: int = 0
-
-    def add(self, offsets: Any) -> None:
-        """Take the offsets that follow."""
-        for offset in offsets:
-            if self.runs and sum(self.runs[-1]) == offset:
-                self.runs[-1][1] += 1
-            else:
-                self.runs.append([offset, 1])
-        self.total += len(offsets)
-
-    def before(self, offset: int) -> int:
-        """Return how many records lie before an offset."""
-        return sum(min(max(offset - first, 0), count) for first, count in self.runs)
-
-    def of(self, index: int) -> int | None:
-        """Return the offset of the record with an index; None behind the last."""
-        for first, count in self.runs:
-            if index < count:
-                return first + index
-            index -= count
-        return None
+LANE_SECONDS = 60.0
+"""How long a share of a group's work may take to come to us; longer, and somebody else has it."""
 
 
 @attrs.frozen
@@ -73,36 +58,41 @@ async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Ca
     """Move what `old` keeps to the broker of `new`, which is the same pipeline; BrokerError when it cannot be.
 
     The old place is taken as for a run, so a pipeline that runs there is refused. What a refusal leaves at the new
-    place is topics without records, or records that the next try names.
+    place is topics without records; what a failure on the way leaves is named by the next try.
     """
-    async with _opened(old, old_data, role="tool"):
+    async with _opened(old, old_data, "at_least_once", role="tool"):
         pass  # Where nothing is, that is said, and nothing is made.
-    async with _opened(old, old_data) as source, _opened(new, new_data) as target:
+    # As in a run, at the old place: taking over a lane ends what a killed worker has left open, which would hide all
+    # that comes behind it. At the new one transactions are not needed, and their marks would take offsets.
+    asked = max((stage.delivery for stage in old.stages.values()), key=DELIVERIES.index)
+    async with _opened(old, old_data, asked) as source, _opened(new, new_data, "at_least_once") as target:
         specs = _specs(old, new, await source.topics())
-        await _refuse_what_would_not_fit(new, source, target, specs)
+        await _refuse_what_is_there(new, target, specs)
+        held = {stage.name: await _held(old, stage, source) for stage in old.stages.values()}
+        await _refuse_other_offsets(new, source, target, specs)
         await target.create(list(specs.values()))
-        copies: dict[Place, tuple[Offsets, Offsets]] = {}
+        copies: Copies = {}
         counts: dict[str, int] = {}
-        for name in specs:
-            for place, both in (await _copy(source, target, name)).items():
-                copies[place] = both
-                counts[name] = counts.get(name, 0) + both[0].total
-            tell(f"topic {name}: {counts.get(name, 0)} records")
+        # Their marks name dead letters by their places, so these come first.
+        for name in sorted(specs, key=lambda name: name == old.settled_letters):
+            marks = moved_marks(old.dead_letters, copies) if name == old.settled_letters else None
+            found = await _copy(source, target, name, marks)
+            copies.update(found)
+            counts[name] = sum(before.total for before, _ in found.values())
+            tell(f"topic {name}: {counts[name]} records")
         _refuse_what_moved(new, copies)
         stages = {}
         for stage in old.stages.values():
-            held = await _held(old, stage, source)
-            await _hand_over(new, stage, target, held, copies)
-            stages[stage.name] = sum(map(len, held.state.values()))
-            tell(f"stage {stage.name}: {len(held.offsets)} offsets, {stages[stage.name]} values of state")
+            await _hand_over(new, stage, target, held[stage.name], copies)
+            stages[stage.name] = sum(map(len, held[stage.name].state.values()))
+            tell(f"stage {stage.name}: {len(held[stage.name].offsets)} offsets, {stages[stage.name]} values of state")
         return Moved(counts, stages)
 
 
 @asynccontextmanager
-async def _opened(plan: Plan, data: Path, role: Any = "run") -> Any:
+async def _opened(plan: Plan, data: Path, delivery: Delivery, role: Any = "run") -> AsyncIterator[Broker]:
     broker: Broker = plan.broker.build()
-    # A weaker guarantee than the pipeline's: what is copied needs no transactions, whose marks would take offsets.
-    context = BrokerContext(pipeline=plan.name, data_dir=data, role=role, worker="move", delivery="at_least_once")
+    context = BrokerContext(pipeline=plan.name, data_dir=data, role=role, worker="move", delivery=delivery)
     try:
         await broker.open(context)
         yield broker
@@ -131,50 +121,87 @@ def _specs(old: Plan, new: Plan, kept: Mapping[str, TopicSpec]) -> dict[str, Top
     return found
 
 
-async def _refuse_what_would_not_fit(new: Plan, source: Broker, target: Broker, specs: dict[str, TopicSpec]) -> None:
+async def _refuse_what_is_there(plan: Plan, target: Broker, specs: Mapping[str, TopicSpec]) -> None:
+    """Raise BrokerError, naming all of it, if the new place holds records, offsets or state of this pipeline."""
     there = await target.topics()
-    for name in specs:
-        if name in there and any(held.end > held.begin for held in await target.ranges(name)):
-            raise BrokerError(f"topic {name} holds records at the new place: delete it there, or choose another place")
-    for name, reader in _bound_to_offsets(new):
-        if name in specs and any(held.begin for held in await source.ranges(name)):
-            raise BrokerError(
-                f"topic {name}: retention has removed its first records, so its offsets cannot stay as they are, but "
-                f"{reader} refers to them; let everything flow out and start that part anew instead"
-            )
+    found = [f"topic {name} holds records" for name in specs if name in there and await _holds_records(target, name)]
+    for stage in plan.stages.values():
+        group = plan.group(stage.name)
+        if await target.offsets(group):
+            found.append(f"group {group} has committed offsets")
+        # To see state its lanes have to be taken, for which the topics must be there; where none is, no state is.
+        elif any(name in specs or name.startswith(f"{plan.name}.") for name in there) and there.keys() >= {
+            *_inputs(plan, stage)
+        }:
+            held = await _held(plan, stage, target)
+            if held.position is not None or held.state:
+                found.append(f"stage {stage.name} has state")
+    if found:
+        raise BrokerError(
+            f"the new place is not empty: {', '.join(found)}; delete that there, or name another place "
+            "(nothing was moved)"
+        )
+
+
+async def _holds_records(broker: Broker, topic: str) -> bool:
+    # Offsets do not say: transactions leave marks, and nothing else where they were undone.
+    async for rows in through(broker, topic):
+        if rows.values:
+            return True
+    return False
+
+
+async def _refuse_other_offsets(plan: Plan, source: Broker, target: Broker, specs: Mapping[str, TopicSpec]) -> None:
+    """Raise BrokerError if records would get other offsets that a sink has written down elsewhere."""
+    there = await target.topics()
+    for name, sink in _bound_to_offsets(plan):
+        if name not in specs:
+            continue
+        starts = [held.end for held in await target.ranges(name)] if name in there else [0] * specs[name].partitions
+        ranges = await source.ranges(name)
+        for (_, partition), before in (await _places(source, name)).items():
+            start, end = starts[partition], ranges[partition].end
+            wanted = [[start, before.total]] if before.total else []
+            if before.runs != wanted or end != start + before.total:
+                raise BrokerError(
+                    f"topic {name}, partition {partition}: the copy would have other offsets (retention has removed "
+                    f"its first records, or transactions have left gaps), but sink {sink} refers to them by number; "
+                    "let everything flow out, and start that part anew instead (nothing was moved)"
+                )
 
 
 def _bound_to_offsets(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Go through the topics whose offsets are written down elsewhere, and who does."""
-    yield plan.dead_letters, "the list of settled dead letters"
+    """Go through the topics whose offsets are written down elsewhere, and the sinks that do so."""
     for stage in plan.stages.values():
         if stage.kind == "sink" and stage.use is not None and hasattr(stage.use.build(), "committed"):
-            for name in (*stage.inputs, plan.replay(stage.name)):
-                yield name, f"sink {stage.name}"
+            for name in _inputs(plan, stage):
+                yield name, stage.name
 
 
-def _refuse_what_moved(plan: Plan, copies: Mapping[Place, tuple[Offsets, Offsets]]) -> None:
-    for name, reader in _bound_to_offsets(plan):
+def _refuse_what_moved(plan: Plan, copies: Copies) -> None:
+    for name, sink in _bound_to_offsets(plan):
         for (topic, partition), (before, after) in copies.items():
             if topic == name and before.runs != after.runs:
                 raise BrokerError(
-                    f"topic {name}, partition {partition}: the copy has other offsets, but {reader} refers to them"
+                    f"topic {name}, partition {partition}: the copy has other offsets, but sink {sink} refers to them; "
+                    "does somebody else write to it?"
                 )
 
 
 # -- records --------------------------------------------------------------------------------------
 
 
-async def _copy(source: Broker, target: Broker, topic: str) -> dict[Place, tuple[Offsets, Offsets]]:
+async def _copy(source: Broker, target: Broker, topic: str, change: Change | None) -> Copies:
     """Copy a topic and read the copy; returns where each partition's records were and are."""
-
-    async def put(rows: Rows, place: Place) -> None:
-        unit = target.begin()
-        unit.append(*place, Rows(rows.keys, rows.values, rows.timestamps, rows.headers))
-        await unit.commit()
-
-    before = await _read(source, topic, put)
-    after = await _read(target, topic)
+    before = {(topic, partition): Offsets() for partition in range(len(await source.ranges(topic)))}
+    async for found in through(source, topic):
+        rows = found if change is None else change(found)
+        if rows.values:
+            unit = target.begin()
+            unit.append(topic, rows.partition, Rows(rows.keys, rows.values, rows.timestamps, rows.headers))
+            await unit.commit()
+            before[topic, rows.partition].add(rows.offsets)
+    after = await _places(target, topic)
     for place, offsets in before.items():
         if after[place].total != offsets.total:
             raise BrokerError(
@@ -184,29 +211,11 @@ async def _copy(source: Broker, target: Broker, topic: str) -> dict[Place, tuple
     return {place: (offsets, after[place]) for place, offsets in before.items()}
 
 
-async def _read(broker: Broker, topic: str, put: Callable[[Rows, Place], Any] | None = None) -> dict[Place, Offsets]:
-    """Read everything that a topic holds now."""
-    ranges = {(topic, partition): held for partition, held in enumerate(await broker.ranges(topic))}
-    found = {place: Offsets() for place in ranges}
-    left = {place for place, held in ranges.items() if held.end > held.begin}
-    reader = await broker.reader({place: ranges[place].begin for place in left})
-    try:
-        while left:
-            polled = await reader.poll(timeout=POLL_SECONDS)
-            if not polled:
-                raise RunError(
-                    f"topic {topic}: nothing more came for {POLL_SECONDS:.0f} s, of partitions {sorted(left)}"
-                )
-            for rows in polled:
-                place = (rows.topic, rows.partition)
-                if rows.values:
-                    if put is not None:
-                        await put(rows, place)
-                    found[place].add(rows.offsets)
-                if rows.next_offset >= ranges[place].end:
-                    left.discard(place)
-    finally:
-        await reader.close()
+async def _places(broker: Broker, topic: str) -> dict[Place, Offsets]:
+    """Return where each partition's records are."""
+    found = {(topic, partition): Offsets() for partition in range(len(await broker.ranges(topic)))}
+    async for rows in through(broker, topic):
+        found[topic, rows.partition].add(rows.offsets)
     return found
 
 
@@ -216,61 +225,72 @@ async def _read(broker: Broker, topic: str, put: Callable[[Rows, Place], Any] | 
 async def _held(plan: Plan, stage: StagePlan, broker: Broker) -> Held:
     """Read what a stage's group has committed."""
     held = Held(None, {}, {})
-    async for lane in _lanes(plan, stage, broker):
-        held = attrs.evolve(held, position=held.position or lane.position())
-        for place in lane.partitions:
-            if (offset := lane.committed(*place)) is not None:
-                held.offsets[place] = offset
-        for store, partition in _stores(plan, stage, lane):
-            if values := dict(lane.state_items(store, partition)):
-                held.state[store, partition] = values
+    async with aclosing(_lanes(plan, stage, broker)) as lanes:
+        async for lane in lanes:
+            held = attrs.evolve(held, position=held.position or lane.position())
+            for place in lane.partitions:
+                if (offset := lane.committed(*place)) is not None:
+                    held.offsets[place] = offset
+            for store, partition in _stores(plan, stage, lane):
+                if values := dict(lane.state_items(store, partition)):
+                    held.state[store, partition] = values
     return held
 
 
-async def _hand_over(
-    plan: Plan, stage: StagePlan, broker: Broker, held: Held, copies: Mapping[Place, tuple[Offsets, Offsets]]
-) -> None:
+async def _hand_over(plan: Plan, stage: StagePlan, broker: Broker, held: Held, copies: Copies) -> None:
     """Commit at the new place what was committed at the old one."""
-    async for lane in _lanes(plan, stage, broker):
-        unit = lane.begin()
-        for place in lane.partitions:
-            if place in held.offsets:
-                before, after = copies[place]
-                unit.mark(*place, _translated(held.offsets[place], before, after))
-        for store, partition in _stores(plan, stage, lane):
-            if values := held.state.get((store, partition)):
-                unit.put_state(store, partition, dict(values))
-        if held.position is not None:
-            unit.mark_position(held.position)
-        await unit.commit()
-
-
-def _translated(offset: int, before: Offsets, after: Offsets) -> int:
-    """Return where the record of an offset (or the next one) stands in the copy; behind the last, the end."""
-    found = after.of(before.before(offset))
-    if found is not None:
-        return found
-    return sum(after.runs[-1]) if after.runs else 0
+    async with aclosing(_lanes(plan, stage, broker)) as lanes:
+        async for lane in lanes:
+            unit = lane.begin()
+            for place in lane.partitions:
+                if place in held.offsets:
+                    before, after = copies[place]
+                    unit.mark(*place, translated(held.offsets[place], before, after))
+            for store, partition in _stores(plan, stage, lane):
+                values = held.state.get((store, partition), {})
+                if store == notes_store(plan.group(stage.name)):
+                    values = moved_notes(values, partition, copies)
+                if values:
+                    unit.put_state(store, partition, dict(values))
+            if held.position is not None:
+                unit.mark_position(held.position)
+            await unit.commit()
 
 
 def _stores(plan: Plan, stage: StagePlan, lane: Lane) -> Iterator[tuple[str, int]]:
-    """Go through the state stores of a lane: those of each step, in each of its partitions; a producer's are in 0."""
-    partitions = {partition for _, partition in lane.partitions} or {0}
-    for step in stage.steps:
-        for partition in sorted(partitions):
-            yield f"{plan.group(stage.name)}.{step.name}", partition
+    """Go through the state stores of a lane: in each partition those of each step; a producer's are in 0."""
+    group = plan.group(stage.name)
+    names = [f"{group}.{step.name}" for step in stage.steps]
+    if stage.kind == "sink":
+        names.append(notes_store(group))
+    for partition in sorted({partition for _, partition in lane.partitions} or {0}):
+        for name in names:
+            yield name, partition
 
 
-async def _lanes(plan: Plan, stage: StagePlan, broker: Broker) -> Any:
+def _inputs(plan: Plan, stage: StagePlan) -> list[str]:
+    """Return the topics that a stage reads, replayed dead letters among them."""
+    return [*stage.inputs, plan.replay(stage.name)] if stage.inputs else []
+
+
+async def _lanes(plan: Plan, stage: StagePlan, broker: Broker) -> AsyncGenerator[Lane]:
     """Join a stage's group as the stage does, and go through its lanes until every partition was there."""
-    topics = [*stage.inputs, plan.replay(stage.name)] if stage.inputs else []
+    topics = _inputs(plan, stage)
     left = {(topic, partition) for topic in topics for partition in range(len(await broker.ranges(topic)))}
     single = stage.kind == "producer" or (stage.use is not None and stage.use.plugin.single)
     group: Group = await broker.join(plan.group(stage.name), topics, single=single)
     lanes = group.lanes()
     taken: list[Lane] = []
     try:
-        async for lane in lanes:
+        while True:
+            try:
+                async with asyncio.timeout(LANE_SECONDS):
+                    lane = await anext(lanes)
+            except TimeoutError:
+                raise BrokerError(
+                    f"stage {stage.name}: its work was not handed to us within {LANE_SECONDS:.0f} s, so somebody else "
+                    "does it; stop the pipeline wherever it runs, and try again"
+                ) from None
             taken.append(lane)
             yield lane
             left -= set(lane.partitions)

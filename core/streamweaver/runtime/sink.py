@@ -14,7 +14,7 @@ from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.committing import commit
 from streamweaver.runtime.context import SinkStageContext
-from streamweaver.runtime.dead_letter import DeadLetter
+from streamweaver.runtime.dead_letter import DeadLetter, note, noted, notes_store
 from streamweaver.runtime.gather import Gatherer
 from streamweaver.runtime.lane_work import LaneWork, Part
 from streamweaver.runtime.lanes import run_lanes
@@ -255,13 +255,12 @@ class DeadLetterLog:
     def __init__(self, scope: Scope, lane: Lane) -> None:
         self._scope = scope
         self._lane = lane
-        # No name of a step has such a character, so it cannot be a step's store.
-        self._store = scope.plan.group(scope.stage.name) + "!dead_letters"
+        self._store = notes_store(scope.plan.group(scope.stage.name))
         self._recorded: set[tuple[str, int, int]] = set()
         for partition in {partition for _, partition in lane.partitions}:
             for key, _ in lane.state_items(self._store, partition):
-                topic, _, offset = key.decode().rpartition("@")
-                self._recorded.add((topic, partition, int(offset)))
+                topic, offset = noted(key)
+                self._recorded.add((topic, partition, offset))
 
     async def record(self, part: Part, letters: Mapping[int, DeadLetter]) -> None:
         """Make dead letters, by the index of their row, durable, except those recorded before a crash."""
@@ -272,7 +271,7 @@ class DeadLetterLog:
             return
         unit = self._lane.begin()
         self._scope.letter_unit(unit, list(new.values()))
-        unit.put_state(self._store, rows.partition, {_note(topic, offset): b"" for topic, _, offset in new})
+        unit.put_state(self._store, rows.partition, {note(topic, offset): b"" for topic, _, offset in new})
         await unit.commit()
         self._recorded |= new.keys()
 
@@ -280,10 +279,6 @@ class DeadLetterLog:
         """Drop the notes on records that a unit consumes for good."""
         done = [place for place in self._recorded if place[2] < marks.get(place[:2], 0)]
         for topic, partition, offset in done:
-            unit.put_state(self._store, partition, {_note(topic, offset): None})
+            unit.put_state(self._store, partition, {note(topic, offset): None})
         # If the commit fails the lane ends with it, and the next one reads the notes again.
         self._recorded.difference_update(done)
-
-
-def _note(topic: str, offset: int) -> bytes:
-    return f"{topic}@{offset}".encode()

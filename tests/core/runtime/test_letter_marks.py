@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamweaver import Broker, BrokerContext, ConflictError, Rows, TopicSpec
-from streamweaver.runtime.letter_marks import Marks, Settled, through
+from streamweaver.runtime.letter_marks import Marks, Settled
 from streamweaver_brokers.embedded import Embedded
 
 TOPIC = "shop.settled_letters"
@@ -72,8 +72,3 @@ async def test_marks_that_have_expired_are_no_conflict(broker: Broker) -> None:
     unit = broker.begin()
     marks.put(unit, ["0:7"], "replayed", 5)
     await unit.commit()
-
-
-async def test_a_topic_that_does_not_exist_has_nothing(broker: Broker) -> None:
-    """As for a pipeline that has never run."""
-    assert [rows async for rows in through(broker, "nowhere.letters")] == []

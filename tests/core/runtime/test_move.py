@@ -1,20 +1,23 @@
-"""Moving a pipeline between two brokers: what is refused, and how offsets are translated."""
+"""Moving a pipeline between two brokers: what moves along, and what is refused before anything is written."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamweaver.cli.load import load
-from streamweaver.contracts import Broker, BrokerContext
+from streamweaver.contracts import Broker, BrokerContext, Lane, TopicSpec
 from streamweaver.errors import BrokerError
 from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Observers
+from streamweaver.runtime import move as moving
 from streamweaver.runtime.clock import SystemClock
+from streamweaver.runtime.dead_letter import note, notes_store
 from streamweaver.runtime.engine import Engine, RunOptions
-from streamweaver.runtime.move import Moved, Offsets, _translated, move
+from streamweaver.runtime.move import Moved, move
 
 PIPELINE = """\
 name: shop
@@ -33,19 +36,6 @@ flows:
 sinks:
   out: {use: file, from: averages, path: out.ndjson}
 """
-
-
-@given(st.sets(st.integers(0, 60)), st.integers(0, 70), st.integers(0, 9))
-def test_an_offset_becomes_that_of_the_same_record(held: set[int], offset: int, shift: int) -> None:
-    """Whatever gaps both sides have: as many records lie before the new offset as before the old one."""
-    old = sorted(held)
-    new = [shift + 3 * index for index in range(len(old))]
-    before, after = Offsets(), Offsets()
-    before.add(old)
-    after.add(new)
-    found = _translated(offset, before, after)
-    assert sum(there < found for there in new) == sum(there < offset for there in old)
-    assert not old or found in (*new, new[-1] + 1)
 
 
 @pytest.fixture
@@ -98,12 +88,112 @@ async def test_it_goes_on_at_the_new_place(shop: Plan) -> None:
     assert '"price":4,"moving_average":3.0' in Path("out.ndjson").read_text().replace(" ", "")
 
 
-async def test_a_place_that_holds_records_is_refused(shop: Plan) -> None:
-    """The topic is named, and nothing is written over."""
+@asynccontextmanager
+async def opened(plan: Plan, data: Path) -> AsyncIterator[Broker]:
+    broker: Broker = plan.broker.build()
+    await broker.open(BrokerContext(pipeline=plan.name, data_dir=data))
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+@asynccontextmanager
+async def lane_of(plan: Plan, broker: Broker, stage: str) -> AsyncIterator[Lane]:
+    inputs = plan.stages[stage].inputs
+    group = await broker.join(plan.group(stage), [*inputs, *([plan.replay(stage)] if inputs else [])])
+    lane = await anext(group.lanes())
+    try:
+        yield lane
+    finally:
+        await lane.release()
+        await group.leave()
+
+
+async def test_a_sinks_notes_move_along(shop: Plan) -> None:
+    """Killed after it recorded a dead letter and before it committed: at the new place it still knows of the letter."""
+    orders(1, 10, 2, 20)
+    await ran(shop, Path("old"), frozenset({"file", "means"}))
+    store = notes_store(shop.group("out"))
+    noted = {note("averages", 0): b""}
+    async with opened(shop, Path("old")) as broker, lane_of(shop, broker, "out") as lane:
+        partition = next(p for p, held in enumerate(await broker.ranges("averages")) if held.end > held.begin)
+        unit = lane.begin()
+        # One more, of a record that is not there any more.
+        unit.put_state(store, partition, {**noted, note("averages", 9): b""})
+        await unit.commit()
+    await moved(shop)
+    async with opened(shop, Path("new")) as broker, lane_of(shop, broker, "out") as lane:
+        assert dict(lane.state_items(store, partition)) == noted
+
+
+async def test_a_place_that_holds_anything_of_the_pipeline_is_refused(shop: Plan) -> None:
+    """One line names all of it, and nothing is written there."""
     orders(1)
     await ran(shop, Path("old"))
     await ran(shop, Path("new"))
-    with pytest.raises(BrokerError, match="holds records at the new place"):
+    orders(2)
+    await ran(shop, Path("old"))
+    with pytest.raises(BrokerError) as raised:
+        await moved(shop)
+    assert "\n" not in str(raised.value)
+    assert "the new place is not empty: " in str(raised.value)
+    for what in ("topic orders holds records", f"group {shop.group('means')} has committed offsets", "stage file has"):
+        assert what in str(raised.value)
+    async with opened(shop, Path("new")) as broker:
+        assert sum(held.end for held in await broker.ranges("orders")) == 1
+
+
+async def test_state_alone_is_something(shop: Plan) -> None:
+    """Without records and offsets, what steps have kept would be mixed with what comes."""
+    orders(1)
+    await ran(shop, Path("old"))
+    async with opened(shop, Path("new")) as broker:
+        await broker.create(
+            [TopicSpec(name="orders", partitions=2), TopicSpec(name=shop.replay("means"), partitions=2)]
+        )
+        async with lane_of(shop, broker, "means") as lane:
+            unit = lane.begin()
+            unit.put_state(f"{shop.group('means')}.{shop.stages['means'].steps[0].name}", 0, {b"k": b"v"})
+            await unit.commit()
+    with pytest.raises(BrokerError, match="the new place is not empty: stage means has state; delete"):
+        await moved(shop)
+
+
+async def test_offsets_that_a_sink_has_written_down_must_stay(shop: Plan) -> None:
+    """Where retention has removed first records it is refused, and the new place is left as it was: without topics."""
+    brief = load(Path("shop.yaml"), ("topics.averages.retention=1ms",)).plan
+    orders(1, 10)
+    await ran(brief, Path("old"))
+    async with opened(brief, Path("old")) as broker:
+        while not any(held.begin for held in await broker.ranges("averages")):
+            await asyncio.sleep(0.01)  # age is counted by the broker's own clock
+            await broker.maintain()
+    with pytest.raises(BrokerError, match=r"topic averages, .* other offsets .* sink out refers to them"):
+        await moved(brief)
+    async with opened(brief, Path("new")) as broker:
+        assert await broker.topics() == {}
+
+
+async def test_work_that_somebody_else_does_is_not_waited_for(shop: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a broker without a lock, a pipeline that runs keeps its lanes: that is said after some time."""
+    orders(1)
+    await ran(shop, Path("old"))
+    monkeypatch.setattr(moving, "LANE_SECONDS", 0.05)
+    never = asyncio.Event()
+
+    async def lanes(_: Any) -> AsyncIterator[Lane]:
+        await never.wait()
+        yield None  # type: ignore[misc]
+
+    async with opened(shop, Path("probe")) as broker:
+        await broker.create(
+            [TopicSpec(name="orders", partitions=2), TopicSpec(name=shop.replay("means"), partitions=2)]
+        )
+        group = await broker.join("any", [])
+        monkeypatch.setattr(type(group), "lanes", lanes)
+        await group.leave()
+    with pytest.raises(BrokerError, match=r"stage file: its work was not handed to us .* stop the pipeline"):
         await moved(shop)
 
 

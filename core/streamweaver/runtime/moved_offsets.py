@@ -1,0 +1,114 @@
+"""Where records are after they were copied, and what names them by their offsets, made to name the copies. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+
+from streamweaver.contracts import Fetched
+from streamweaver.runtime.dead_letter import note, noted
+from streamweaver.runtime.letter_box import parse_id
+
+Place: TypeAlias = tuple[str, int]
+"""Topic and partition."""
+
+
+@attrs.define
+class Offsets:
+    """The offsets of a partition's records, in order, as runs of consecutive ones."""
+
+    runs: list[list[int]] = attrs.field(factory=list)
+    """First offset, and how many."""
+    total: int = 0
+
+    def add(self, offsets: Any) -> None:
+        """Take the offsets that follow."""
+        pieces = [(offsets[0], len(offsets))] if isinstance(offsets, range) and offsets else [(o, 1) for o in offsets]
+        for first, count in pieces:
+            if self.runs and sum(self.runs[-1]) == first:
+                self.runs[-1][1] += count
+            else:
+                self.runs.append([first, count])
+        self.total += len(offsets)
+
+    def before(self, offset: int) -> int:
+        """Return how many records lie before an offset."""
+        return sum(min(max(offset - first, 0), count) for first, count in self.runs)
+
+    def of(self, index: int) -> int | None:
+        """Return the offset of the record with an index; None behind the last."""
+        for first, count in self.runs:
+            if index < count:
+                return first + index
+            index -= count
+        return None
+
+    def index(self, offset: int) -> int | None:
+        """Return the index of the record with exactly this offset; None when there is none (any more)."""
+        is_there = any(first <= offset < first + count for first, count in self.runs)
+        return self.before(offset) if is_there else None
+
+
+Copies: TypeAlias = dict[Place, tuple[Offsets, Offsets]]
+"""Where each partition's records were, and where they are."""
+
+
+def translated(offset: int, before: Offsets, after: Offsets) -> int:
+    """Return where the record of an offset (or the next one) stands in the copy; behind the last, the end."""
+    found = after.of(before.before(offset))
+    if found is not None:
+        return found
+    return sum(after.runs[-1]) if after.runs else 0
+
+
+def moved_offset(place: Place, offset: int, copies: Copies) -> int | None:
+    """Return where the record with exactly this offset is now; None when it was not copied."""
+    if place not in copies:
+        return None
+    before, after = copies[place]
+    index = before.index(offset)
+    return None if index is None else after.of(index)
+
+
+def moved_notes(values: Mapping[bytes, bytes], partition: int, copies: Copies) -> dict[bytes, bytes]:
+    """Return a sink's notes, of which records have a dead letter already, for the copies of these records."""
+    moved = {}
+    for key, value in values.items():
+        topic, offset = noted(key)
+        after = moved_offset((topic, partition), offset, copies)
+        if after is not None:
+            moved[note(topic, after)] = value
+    return moved
+
+
+Change: TypeAlias = Callable[[Fetched], Fetched]
+
+
+def moved_marks(letters: str, copies: Copies) -> Change:
+    """Return what makes marks of the copied dead letters out of marks of the old ones.
+
+    A mark whose letter has expired is left out: its id may become that of another letter.
+    """
+
+    def change(rows: Fetched) -> Fetched:
+        ids = [_moved_id(key, letters, copies) for key in rows.keys]
+        kept = [index for index, new in enumerate(ids) if new is not None]
+        return attrs.evolve(
+            rows,
+            keys=[ids[index] for index in kept],
+            values=[rows.values[index] for index in kept],
+            timestamps=[rows.timestamps[index] for index in kept],
+            headers=None if rows.headers is None else [rows.headers[index] for index in kept],
+            offsets=[rows.offsets[index] for index in kept],
+        )
+
+    return change
+
+
+def _moved_id(key: bytes | None, letters: str, copies: Copies) -> bytes | None:
+    try:
+        partition, offset = parse_id((key or b"").decode())
+    except ValueError:
+        return None  # somebody else's; nobody looks at it
+    moved = moved_offset((letters, partition), offset, copies)
+    return None if moved is None else f"{partition}:{moved}".encode()

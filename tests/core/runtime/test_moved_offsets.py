@@ -1,0 +1,60 @@
+"""What names records by their offsets names the copies after a move."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamweaver.contracts import Fetched
+from streamweaver.runtime.dead_letter import note
+from streamweaver.runtime.moved_offsets import Copies, Offsets, moved_marks, moved_notes, moved_offset, translated
+
+
+def at(*offsets: int) -> Offsets:
+    """Return the places of records with these offsets."""
+    found = Offsets()
+    found.add(list(offsets))
+    return found
+
+
+@given(st.sets(st.integers(0, 60)), st.integers(0, 70), st.integers(0, 9))
+def test_an_offset_becomes_that_of_the_same_record(held: set[int], offset: int, shift: int) -> None:
+    """Whatever gaps both sides have: as many records lie before the new offset as before the old one."""
+    old = sorted(held)
+    new = [shift + 3 * index for index in range(len(old))]
+    copies: Copies = {("t", 0): (at(*old), at(*new))}
+    found = translated(offset, *copies["t", 0])
+    assert sum(there < found for there in new) == sum(there < offset for there in old)
+    assert not old or found in (*new, new[-1] + 1)
+    # Who means one record gets that one, or learns that it is gone.
+    assert moved_offset(("t", 0), offset, copies) == (new[old.index(offset)] if offset in held else None)
+    assert moved_offset(("t", 1), offset, copies) is None
+
+
+@given(st.lists(st.integers(1, 5), max_size=20), st.integers(1, 7))
+def test_runs_are_the_same_however_offsets_come(steps: list[int], size: int) -> None:
+    """In lists or, without gaps, in ranges; piece by piece or all at once."""
+    offsets = [sum(steps[: index + 1]) for index in range(len(steps))]
+    pieces = Offsets()
+    for begin in range(0, len(offsets), size):
+        piece = offsets[begin : begin + size]
+        is_run = piece[-1] - piece[0] + 1 == len(piece)
+        pieces.add(range(piece[0], piece[-1] + 1) if is_run else piece)
+    whole = at(*offsets)
+    assert (pieces.runs, pieces.total) == (whole.runs, whole.total)
+
+
+def test_marks_name_the_copies_of_their_letters() -> None:
+    """A mark of a letter that has expired is left out, since its id may be another letter's now; so is what is none."""
+    copies: Copies = {("letters", 0): (at(3, 5, 9), at(0, 1, 2)), ("letters", 1): (at(), at())}
+    keys: list[bytes | None] = [b"0:3", b"0:4", b"0:9", b"1:0", b"2:0", b"nothing", None]
+    values: list[bytes | None] = [b"%d" % number for number in range(7)]
+    rows = Fetched(keys, values, list(range(7)), [()] * 7, "marks", 0, range(7), 7)
+    found = moved_marks("letters", copies)(rows)
+    assert (found.keys, found.values, found.timestamps) == ([b"0:0", b"0:2"], [b"0", b"2"], [0, 2])
+    assert (found.headers, found.offsets) == ([(), ()], [0, 2])
+
+
+def test_notes_name_the_copies_of_their_records() -> None:
+    """Partition by partition, whatever characters the topic's name has."""
+    copies: Copies = {("a@b", 1): (at(3, 5), at(0, 1))}
+    assert moved_notes({note("a@b", 5): b"", note("a@b", 4): b""}, 1, copies) == {note("a@b", 1): b""}
+    assert moved_notes({note("a@b", 5): b""}, 0, copies) == {}
