@@ -15,14 +15,16 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import fsum
 from pathlib import Path
 from typing import Any
 
 import attrs
 import msgspec
+from aiokafka.errors import KafkaError
 
+from kafka_stalls import Kill, shares, told
 from streamweaver import BrokerContext, StorageError
 from streamweaver_brokers.kafka import Kafka
 
@@ -79,6 +81,8 @@ class Verdict:
     seconds: float = 0.0
     longest_gap: float = 0.0
     """The longest time without any output, in seconds."""
+    stalls: dict[str, str] = attrs.field(factory=dict)
+    """How long partitions were without output after kills, by kind of kill."""
 
     @property
     def is_clean(self) -> bool:
@@ -100,6 +104,7 @@ class Chaos:
         static: bool = False,
         session_seconds: float = 2.0,
     ) -> None:
+        """`static` gives workers names that outlive them, and has those that are killed started again at once."""
         self.random = random.Random(seed)
         self.name = f"chaos{uuid.uuid4().hex[:8]}"
         self.address = address
@@ -125,7 +130,10 @@ class Chaos:
         self._written = 0
         self.outputs: list[tuple[int, dict[str, Any]]] = []
         """(partition, value) in the order in which the reader that ran all the time saw them."""
-        self.arrivals: list[float] = []
+        self.arrivals: dict[int, list[float]] = {}
+        """When something came of each partition."""
+        self._kills: list[Kill] = []
+        self._events: list[float] = []
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -133,11 +141,15 @@ class Chaos:
         """Start a worker."""
         command = [str(Path(sys.executable).with_name("streamweaver")), "pipeline", "up", str(self._file)]
         static = ["--set", f"broker.instance=worker-{number}"] if self._static else []
-        more = ["--data", str(self._folder / f"data-{number}"), *static]
+        named = ["--set", f"broker.client_id={self._client(number)}"]
+        more = ["--data", str(self._folder / f"data-{number}"), *named, *static]
         with (self._folder / f"worker-{number}.log").open("ab") as log:
             self._workers[number] = subprocess.Popen(
                 [*command, *more], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
+
+    def _client(self, number: int) -> str:
+        return f"{self.name}-{number}"
 
     def kill(self, number: int) -> None:
         """Kill a worker at once."""
@@ -185,9 +197,12 @@ class Chaos:
                 self.start(number)
             await self._until_ready(broker)
             watching = asyncio.create_task(self._watch(broker))
-            writing = asyncio.create_task(self._write(lines, rate))
+            source = random.Random(self.random.random())
+            await self._until_flowing(source)
+            writing = asyncio.create_task(self._write(source, lines, rate))
             more = asyncio.create_task(disturb()) if disturb is not None else None
-            await self._harass(verdict, ["kill"] * kills + ["stop"] * stops + ["leave"] * leaves, lines / rate)
+            events = ["kill"] * kills + ["stop"] * stops + ["leave"] * leaves
+            await self._harass(broker, verdict, events, lines / rate)
             await writing
             if more is not None:
                 await more
@@ -211,22 +226,31 @@ class Chaos:
             while not {f"{self.name}.values", f"{self.name}.averages"} <= (await broker.topics()).keys():
                 await asyncio.sleep(0.2)
 
-    async def _write(self, lines: int, rate: float) -> None:
-        source = random.Random(self.random.random())
-        started = time.monotonic()
-        with self._path.open("a") as file:
-            while self._written < lines:
-                due = min(lines, int((time.monotonic() - started) * rate))
-                for _ in range(due - self._written):
-                    key, value = f"k{source.randrange(KEYS)}", source.randrange(1_000_000)
-                    values = self._values.setdefault(key, [])
-                    file.write(f"{key} {len(values)} {value}\n")
-                    values.append(value)
-                self._written = due
-                file.flush()
-                await asyncio.sleep(0.02)
+    async def _until_flowing(self, source: random.Random) -> None:
+        """Write some lines and wait until all are out: before that, nothing is at work that could be disturbed."""
+        self._put(source, 3 * KEYS)
+        async with asyncio.timeout(90):
+            while len(self.outputs) < self._written:
+                await asyncio.sleep(0.05)
 
-    async def _harass(self, verdict: Verdict, events: list[str], seconds: float) -> None:
+    def _put(self, source: random.Random, lines: int) -> None:
+        with self._path.open("a") as file:
+            for _ in range(lines):
+                key, value = f"k{source.randrange(KEYS)}", source.randrange(1_000_000)
+                values = self._values.setdefault(key, [])
+                file.write(f"{key} {len(values)} {value}\n")
+                values.append(value)
+        self._written += lines
+
+    async def _write(self, source: random.Random, lines: int, rate: float) -> None:
+        started, first = time.monotonic(), self._written
+        while self._written < lines:
+            due = min(lines, first + int((time.monotonic() - started) * rate))
+            if due > self._written:
+                self._put(source, due - self._written)
+            await asyncio.sleep(0.02)
+
+    async def _harass(self, broker: Kafka, verdict: Verdict, events: list[str], seconds: float) -> None:
         """Do this to workers, in random order at random moments, as long as the lines are written."""
         self.random.shuffle(events)
         pause = 0.7 * seconds / len(events)
@@ -235,10 +259,15 @@ class Chaos:
             await asyncio.sleep(self.random.uniform(0.2, 1.8) * pause)
             number = self.random.choice(list(self._workers))
             assert not self.ended(), f"workers {self.ended()} ended by themselves: {self._folder}"
+            self._events.append(time.monotonic())
             if event == "kill":
+                later = not self._static and self.random.random() < 0.5
+                own, produced = await self._share(broker, number)
                 self.kill(number)
                 verdict.kills += 1
-                if self.random.random() < 0.5:
+                if own:
+                    self._kills.append(Kill(time.monotonic(), frozenset(own), produced, not later))
+                if later:
                     await asyncio.sleep(self.random.uniform(0.0, 1.5 * self._session_seconds))
                 self.start(number)
             elif event == "leave":
@@ -254,6 +283,16 @@ class Chaos:
                 self.signal(number, signal.SIGCONT)
                 verdict.stops += 1
 
+    async def _share(self, broker: Kafka, number: int) -> tuple[set[int], bool]:
+        """Return the partitions that a worker has, nothing if nobody can tell now, and whether it has the producer."""
+        admin, me = broker._session.cluster._admin, self._client(number)
+        try:
+            async with asyncio.timeout(1.0):
+                own = (await shares(admin, f"{self.name}.averages")).get(me, set())
+                return own, bool((await shares(admin, f"{self.name}.lines")).get(me))
+        except (KafkaError, TimeoutError):
+            return set(), False  # brokers are killed as well
+
     async def _watch(self, broker: Kafka) -> None:
         reader = await broker.reader({(f"{self.name}.averages", part): 0 for part in range(PARTITIONS)})
         while True:
@@ -264,7 +303,7 @@ class Chaos:
             for rows in found:
                 self.outputs += [(rows.partition, msgspec.json.decode(value)) for value in rows.values if value]
                 if rows.values:
-                    self.arrivals.append(time.monotonic())
+                    self.arrivals.setdefault(rows.partition, []).append(time.monotonic())
 
     # -- the verdict ------------------------------------------------------------------------------
 
@@ -293,7 +332,8 @@ class Chaos:
         states = await self._states(broker)
         for key, values in self._values.items():
             verdict.wrong_states += states.get(key) != [float(value) for value in values[-SIZE:]]
-        gaps = [later - earlier for earlier, later in pairwise(self.arrivals)]
+        verdict.stalls = told(self._kills, self._events, self.arrivals)
+        gaps = [later - earlier for earlier, later in pairwise(sorted(chain(*self.arrivals.values())))]
         verdict.longest_gap = round(max(gaps, default=0.0), 1)
 
     async def _states(self, broker: Kafka) -> dict[str, list[float]]:
