@@ -5,16 +5,19 @@ STAMP    := .venv/.installed
 PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
                 $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS     ?=
-WORKERS  ?= 3
+WORKERS  ?= 4
 COVERAGE ?= 90
 
 TYPED     := core plugins dashboard examples tests/typing tools/reference tools/load tools/release
-# A file stays on one worker, so that what its tests share is started once. Not the files with most tests first:
-# those with few are the long ones.
+# A file stays on one worker, so that what its tests share is started once. The files come in the order of
+# tests/conftest.py. Two workers a core: many tests wait, for a broker or for a process to end.
 PARALLEL   = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK      = -m "not soak and not bench"
 
 LOCK       = --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+
+# The tests start hundreds of Pythons; each would compile everything anew that the first could have kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

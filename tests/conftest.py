@@ -1,7 +1,9 @@
 """What holds for all tests."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes says more about who else uses the machine than about the code.
@@ -10,3 +12,30 @@ settings.load_profile("streamweaver")
 
 # The width that tables keep to is what the test says, not that of who runs it (the workers of pytest-xdist set one).
 os.environ.pop("COLUMNS", None)
+
+HERE = Path(__file__).parent
+
+LONG = [
+    "faults/test_kill_anywhere.py",
+    "docs/test_docs_pages.py",
+    "core/cli/test_cli_workers.py",
+    "plugins/brokers/kafka/test_kafka_pipeline.py",
+    "plugins/brokers/kafka/test_kafka_kill.py",
+    "plugins/brokers/kafka/test_kafka_outage.py",
+    "plugins/producers/file_tail/test_file_tail_any_history.py",
+    "faults/test_storage.py",
+    "plugins/test_conformance.py",
+    "plugins/brokers/test_embedded_crash.py",
+    "plugins/sinks/file/test_file_kill.py",
+    "plugins/brokers/kafka/test_kafka_behaviour.py",
+    "plugins/brokers/kafka/test_kafka_run.py",
+    "repo/test_speed.py",
+    "core/scaffold/test_scaffold.py",
+]
+"""The files that take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: a worker that comes to one last would keep all others waiting."""
+    places = {HERE / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
