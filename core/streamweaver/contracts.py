@@ -486,7 +486,8 @@ class Broker(Protocol):
         """Start a unit of work outside any group (replay, metrics); `mark` and `mark_position` are not for it."""
 
     # A broker that knows for certain has also `async def holder(self) -> str | None`: who runs the pipeline on this
-    # data now, in words, and None when nobody does. Others are told by the age of the pipeline's figures.
+    # data now, in words, and None when nobody does. Others are told by the age of the pipeline's figures. One whose
+    # topics outlive its folder has `async def remove(self, topics)`, by which tests clear up after themselves.
 
     def state_items(self, store: str, partition: int, /) -> Iterator[tuple[bytes, bytes]]:
         """Go through the committed values of a state store."""

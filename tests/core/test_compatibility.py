@@ -14,9 +14,19 @@ from streamweaver.config import fields_table, json_schema, parse
 from streamweaver.graph.build import build
 from streamweaver.hooks import Hooks
 from streamweaver.registry import Registry
-from streamweaver.testing import conformance
+from streamweaver.testing import conformance, fixtures
 
-TESTING = ["FakeClock", "FakeContext", "FakeState", "Ran", "run", "run_async", "scripted_producer", "scripted_sink"]
+TESTING = [
+    *("FakeClock", "FakeContext", "FakeState", "Ran", "ScratchLog"),
+    *("run", "run_async", "scripted_producer", "scripted_sink"),
+]
+
+FIXTURES = ["ADDRESS", "embedded_log", "kafka_log", "kafka_servers"]
+
+RUN = [
+    *("what", "plugins", "records", "options", "log", "data_dir", "fails", "until_idle", "duration_seconds"),
+    *("only", "clock", "observers", "during"),
+]
 
 CONFORMANCE = [
     *("VALUES", "Behaviour", "Suite", "Test", "Verdict"),
@@ -60,6 +70,8 @@ def test_public_names_of_the_testing_kit() -> None:
     """The tests of plugins rely on these: adding one is a decision, removing one breaks them."""
     assert sorted(testing.__all__) == sorted(TESTING)
     assert sorted(conformance.__all__) == sorted(CONFORMANCE)
+    assert sorted(fixtures.__all__) == sorted(FIXTURES)
+    assert words(testing.run_async) == RUN
     assert {name: words(getattr(conformance, name)) for name in SUITES} == SUITES
 
 

@@ -20,7 +20,7 @@ from streamweaver.cli.main import cli
 from streamweaver.hooks import Hooks
 from streamweaver.plugin import Kind, option_fields
 from streamweaver.registry import KINDS, Registry
-from streamweaver.testing import conformance
+from streamweaver.testing import conformance, fixtures
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/reference"
@@ -70,7 +70,8 @@ def test_every_public_name_has_its_place() -> None:
     """Each name of the facade, and each of the testing kit, is a heading; errors are on their own page."""
     public = {name for name in streamweaver.__all__ if name not in vars(errors)}
     assert public - headings("api.md") == set()
-    assert set(testing.__all__) | set(conformance.__all__) - headings("testing.md") <= headings("testing.md")
+    kit = {*testing.__all__, *fixtures.__all__, *conformance.__all__}
+    assert kit - headings("testing.md") == set()
     behaviours = {behaviour.name for kind in KINDS for behaviour in conformance.behaviours(kind)}
     assert behaviours - set(re.findall(r"^\| `(\w+)`", (PAGES / "testing.md").read_text(), re.MULTILINE)) == set()
 

@@ -10,7 +10,7 @@ import streamweaver.views
 from streamweaver import testing
 from streamweaver.hooks import Hooks
 from streamweaver.registry import KINDS
-from streamweaver.testing import conformance
+from streamweaver.testing import conformance, fixtures
 
 GROUPS = {
     "streamweaver.decorators": "Declaring a plugin",
@@ -50,6 +50,8 @@ def testing_page() -> str:
     """Return the page of `streamweaver.testing`."""
     text = f"# `streamweaver.testing`\n\n{NOTE}\n{prose(testing.__doc__ or '')}\n"
     text += sections(testing.__all__, "streamweaver.testing")
+    text += f"\n## `streamweaver.testing.fixtures`\n\n{prose(fixtures.__doc__ or '')}\n"
+    text += sections(fixtures.__all__, "streamweaver.testing.fixtures")
     text += f"\n## `streamweaver.testing.conformance`\n\n{prose(conformance.__doc__ or '')}"
     text += sections(conformance.__all__, "streamweaver.testing.conformance")
     text += (

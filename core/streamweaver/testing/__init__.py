@@ -1,7 +1,9 @@
-"""What the tests of a plugin need: a whole pipeline run inside a test, and contexts for calling a plugin by hand."""
+"""What the tests of a plugin need: a plugin or a whole pipeline run inside a test, and contexts for calls by hand."""
 
 from streamweaver.testing.context import FakeClock, FakeContext, FakeState
-from streamweaver.testing.harness import Ran, run, run_async
+from streamweaver.testing.harness import run, run_async
+from streamweaver.testing.ran import Ran
+from streamweaver.testing.scratch import ScratchLog
 from streamweaver.testing.scripted import scripted_producer, scripted_sink
 
 __all__ = [
@@ -9,6 +11,7 @@ __all__ = [
     "FakeContext",
     "FakeState",
     "Ran",
+    "ScratchLog",
     "run",
     "run_async",
     "scripted_producer",

@@ -15,16 +15,38 @@ T = TypeVar("T")
 START = 1_750_000_000_000
 """Where a fake clock stands at first, in ms: 2025-06-15 15:06:40 UTC."""
 
+BREATH_SECONDS = 0.001
+"""What a sleep on a fake clock takes of real time."""
+
 
 @attrs.define
 class FakeClock:
-    """A clock that moves only when told to; `sleep` moves it, so nothing that waits takes any time."""
+    """A clock that moves only when told to; a `sleep` moves it, so nothing that waits takes any time.
+
+    For a context called by hand, and for `run`: whoever sleeps in a pipeline moves the clock of all.
+    """
 
     now_ms: int = START
+    _moved: float = attrs.field(default=0.0, init=False)
+    """Seconds that it was moved by; exact, for who sleeps less than a millisecond again and again must get on too."""
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""
-        self.now_ms += round(seconds * 1000)
+        before, self._moved = self._moved, self._moved + seconds
+        self.now_ms += round(self._moved * 1000) - round(before * 1000)
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return self.now_ms
+
+    def monotonic(self) -> float:
+        """Seconds that it was moved by so far; a pipeline measures waits with it."""
+        return self._moved
+
+    async def sleep(self, seconds: float) -> None:
+        """Move the clock, and let others run for a moment: a loop that only sleeps must not keep the processor."""
+        self.advance(seconds)
+        await asyncio.sleep(min(seconds, BREATH_SECONDS))
 
 
 @attrs.define

@@ -1,27 +1,31 @@
-"""Running a whole pipeline inside a test: YAML text and plugins in, what every topic then holds out."""
+"""Running a pipeline, or one plugin, inside a test: records and plugins in, everything that is left behind out."""
 
 import asyncio
+import contextlib
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from streamweaver.config import parse, resolve
+from streamweaver.config import apply, parse, resolve
 from streamweaver.config.node import Findings
-from streamweaver.contracts import Broker, BrokerContext, Codec, Fetched
 from streamweaver.errors import RunError
 from streamweaver.graph.build import build
 from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Observers
+from streamweaver.plugin import plugin_of
 from streamweaver.record import Record
 from streamweaver.registry import Registry
 from streamweaver.runtime.clock import Clock, SystemClock
-from streamweaver.runtime.codec import decode
-from streamweaver.runtime.dead_letter import DeadLetter, from_row
+from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.engine import Engine, RunOptions, Summary
+from streamweaver.testing.context import FakeClock
+from streamweaver.testing.ran import LogLine, Ran, left, opened, stored
+from streamweaver.testing.scratch import ScratchLog
+from streamweaver.testing.single import INPUT, OUTPUT, around, as_yaml
+
+__all__ = ["LogLine", "Ran", "plan_of", "run", "run_async", "stored"]
 
 FILE = "pipeline.yaml"
 """What findings call the text."""
@@ -29,64 +33,19 @@ FILE = "pipeline.yaml"
 During = Callable[[Engine], Awaitable[None]]
 
 
-@attrs.frozen
-class LogLine:
-    """One line that the engine or a plugin logged."""
-
-    level: str
-    event: str
-    fields: dict[str, Any]
-
-
-@attrs.frozen
-class Ran:
-    """A run that has ended, and everything that it left behind."""
-
-    plan: Plan
-    summary: Summary
-    rows: Mapping[str, list[Fetched]]
-    """What each topic holds, by topic and partition, as stored."""
-    log: list[LogLine]
-
-    @property
-    def counts(self) -> dict[str, dict[str, int]]:
-        """The counts of each stage, as `pipeline up --json` prints them."""
-        return self.summary.counts
-
-    @property
-    def dead_letters(self) -> list[DeadLetter]:
-        """The pipeline's dead letters, of this run and earlier ones on the same data, in order."""
-        return [
-            from_row(rows.keys[i], rows.values[i], rows.timestamps[i], rows.headers[i] if rows.headers else ())
-            for rows in self.rows[self.plan.dead_letters]
-            for i in range(len(rows))
-        ]
-
-    def records(self, topic: str) -> list[Record]:
-        """Return what a topic holds, decoded, partition after partition; a record that cannot be decoded raises."""
-        codec: Codec = self.plan.topics[topic].codec
-        records: list[Record] = []
-        for rows in self.rows[topic]:
-            good, bad = decode(rows, codec)
-            if bad:
-                raise bad[0].error
-            records += good
-        return records
-
-    def values(self, topic: str) -> list[Any]:
-        """Return the values of `records`."""
-        return [record.value for record in self.records(topic)]
-
-
-def run(pipeline: str, plugins: Iterable[object] = (), **options: Any) -> Ran:
-    """Run a pipeline in a test that is no coroutine; options as of `run_async`."""
-    return asyncio.run(run_async(pipeline, plugins, **options))
+def run(what: object, plugins: Iterable[object] = (), /, **options: Any) -> Ran:
+    """Run a pipeline, or one plugin, in a test that is no coroutine; everything else as of `run_async`."""
+    return asyncio.run(run_async(what, plugins, **options))
 
 
 async def run_async(
-    pipeline: str,
+    what: object,
     plugins: Iterable[object] = (),
+    /,
     *,
+    records: Mapping[str, Iterable[Any]] | Iterable[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    log: ScratchLog | None = None,
     data_dir: Path | None = None,
     fails: bool = False,
     until_idle: bool = True,
@@ -96,93 +55,128 @@ async def run_async(
     observers: Iterable[object] = (),
     during: During | None = None,
 ) -> Ran:
-    """Run the pipeline of a YAML text until its producers have ended and everything has flowed through.
+    """Run the pipeline of a YAML text, or one producer, transform or sink, until everything has flowed through.
 
-    `plugins` are decorated classes and functions, usable by name beside those installed. The data goes to a folder
-    of its own that is removed at the end; give `data_dir` to run several times on the same data, as a restart would.
-    `during` gets the running engine, to stop it or to look at it. ConfigError when the text is wrong; RunError when
-    the pipeline fails, which includes counts that do not balance, unless it is expected to (`fails`).
+    `plugins` are decorated classes and functions, usable by name beside those installed. One plugin runs in a pipeline
+    around it, in a stage of its name, with `options` as they would stand beside `use`. `records` are there before
+    anything runs: values, or a `Record` where key, time or headers matter; those of a plugin, or for a pipeline a list
+    for each topic. A producer is run to its end: for one that has none, `count` among the options ends it.
+
+    The data goes to a folder of its own that is removed at the end; give `data_dir` to run several times on the same
+    data, as a restart would, or a `log` from a fixture. One plugin runs on a `FakeClock`, so that nothing it waits for
+    takes any time, a pipeline on the machine's clock; `clock` is another one. `during` gets the running engine, to
+    stop it or to look at it. ConfigError when the text or the options are wrong; RunError when the pipeline fails,
+    which includes counts that do not balance, unless it is expected to (`fails`).
     """
-    if data_dir is None:
-        with tempfile.TemporaryDirectory(prefix="streamweaver-") as folder:
-            return await run_async(
-                pipeline,
-                plugins,
-                data_dir=Path(folder),
-                fails=fails,
-                until_idle=until_idle,
-                duration_seconds=duration_seconds,
-                only=only,
-                clock=clock,
-                observers=observers,
-                during=during,
-            )
-    plan = plan_of(pipeline, plugins)
+    name = log.name if log is not None else str
+    if isinstance(what, str):
+        if options:
+            raise ValueError("run: got options beside a pipeline, expected them in its text")
+        plan = _on(log, what, plugins)
+        given = _by_topic(records)
+        output = name(OUTPUT)
+        clock = clock or SystemClock()
+    else:
+        plugin = plugin_of(what)
+        given = {name(INPUT): list(_of_plugin(plugin.kind, records))} if records else {}
+        output = name(OUTPUT)
+        parts = around(plugin, options or {}, stage=plugin.name, source=name(INPUT), target=output)
+        plan = _on(log, as_yaml({"name": name("run"), **parts}), [what, *plugins])
+        clock = clock or FakeClock()
     lines: list[LogLine] = []
 
-    def log(level: str, event: str, /, **fields: Any) -> None:
+    def write(level: str, event: str, /, **fields: Any) -> None:
         lines.append(LogLine(level, event, fields))
 
-    watching = Observers(lambda text: log("error", text))
+    watching = Observers(lambda text: write("error", text))
     for observer in observers:
         watching.connect(observer)
-    engine = Engine(
-        plan,
-        RunOptions(
-            duration_seconds=duration_seconds, until_idle=until_idle, only=None if only is None else frozenset(only)
-        ),
-        data_dir=data_dir,
-        clock=clock or SystemClock(),
-        log=log,
-        redact=plan.redact,
-        observers=watching,
+    chosen = RunOptions(
+        duration_seconds=duration_seconds, until_idle=until_idle, only=None if only is None else frozenset(only)
     )
+    with _folder(data_dir, log) as folder:
+        if given:
+            await _feed(plan, folder, given, clock)
+        engine = Engine(plan, chosen, data_dir=folder, clock=clock, log=write, redact=plan.redact, observers=watching)
+        summary = await _run(engine, during)
+        if summary.error is not None and not fails:
+            raise RunError(summary.error)
+        rows, kept = await left(plan, folder)
+    metrics = {stage: scope.metrics.snapshot() for stage, scope in engine.scopes.items()}
+    return Ran(plan, summary, rows, lines, metrics, kept, output)
+
+
+@contextlib.contextmanager
+def _folder(data_dir: Path | None, log: ScratchLog | None) -> Iterator[Path]:
+    given = log.data_dir if data_dir is None and log is not None else data_dir
+    if given is not None:
+        yield given
+    else:
+        with tempfile.TemporaryDirectory(prefix="streamweaver-") as folder:
+            yield Path(folder)
+
+
+async def _run(engine: Engine, during: During | None) -> Summary:
+    """Run to the end; what `during` raises comes out, with nothing left running."""
     running = asyncio.create_task(engine.run())
     try:
         if during is not None:
             await during(engine)
-        summary = await running
+        return await running
     finally:
         if not running.done():
             engine.abort()
             await asyncio.wait({running})
-    if summary.error is not None and not fails:
-        raise RunError(summary.error)
-    return Ran(plan, summary, await stored(plan, data_dir), lines)
+
+
+# -- what goes in ---------------------------------------------------------------------------------
+
+
+def _by_topic(records: Mapping[str, Iterable[Any]] | Iterable[Any]) -> dict[str, list[Any]]:
+    if isinstance(records, Mapping):
+        return {topic: list(values) for topic, values in records.items()}
+    if list(records):
+        raise ValueError("run: got a list of records beside a pipeline, expected a list for each topic, by its name")
+    return {}
+
+
+def _of_plugin(kind: str, records: Any) -> Iterable[Any]:
+    if kind == "producer":
+        raise ValueError("run: got records for a producer, expected none: it brings its own")
+    if isinstance(records, Mapping):
+        raise TypeError("run: got records by topic for one plugin, expected a list of values or records")
+    return records  # type: ignore[no-any-return]
+
+
+async def _feed(plan: Plan, data_dir: Path, given: Mapping[str, list[Any]], clock: Clock) -> None:
+    """Append the records to their topics; a record that cannot be stored raises."""
+    for topic in given:
+        if topic not in plan.topics:
+            raise ValueError(f"run: got records for {topic!r}, which is no topic of the pipeline")
+    async with opened(plan, data_dir, "run") as broker:
+        await broker.create([plan.topics[topic].spec for topic in given])
+        unit = broker.begin()
+        for topic, items in given.items():
+            made = plan.topics[topic]
+            encoder = Encoder(made.codec, made.spec.partitions, None, broker.max_record_bytes)
+            listed = [item if isinstance(item, Record) else Record(item) for item in items]
+            for partition, rows in encoder.encode(listed, 0, clock.now()).items():
+                unit.append(topic, partition, rows)
+        await unit.commit()
 
 
 def plan_of(pipeline: str, plugins: Iterable[object] = ()) -> Plan:
     """Return the checked plan of a YAML text; ConfigError with every finding when it is wrong."""
+    return _on(None, pipeline, plugins)
+
+
+def _on(log: ScratchLog | None, pipeline: str, plugins: Iterable[object]) -> Plan:
     findings = Findings()
-    tree = resolve(parse(pipeline, FILE), os.environ, Path(), findings)
+    tree = parse(pipeline, FILE)
+    if log is not None:
+        tree = apply(tree, f"broker={as_yaml(log.broker)}", findings=findings)
+    tree = resolve(tree, os.environ, Path(), findings)
     findings.raise_errors()
     registry = Registry()
     registry.add(plugins)
     return build(tree, registry)[0]
-
-
-async def stored(plan: Plan, data_dir: Path) -> dict[str, list[Fetched]]:
-    """Return what each topic of a pipeline holds, from its data folder."""
-    broker: Broker = plan.broker.build()
-    await broker.open(BrokerContext(pipeline=plan.name, data_dir=data_dir, role="tool"))
-    try:
-        return {topic: await _all(broker, topic) for topic in await broker.topics()}
-    finally:
-        await broker.close()
-
-
-async def _all(broker: Broker, topic: str) -> list[Fetched]:
-    found: list[Fetched] = []
-    left = {number: held for number, held in enumerate(await broker.ranges(topic)) if held.end > held.begin}
-    if not left:
-        return found
-    reader = await broker.reader({(topic, number): held.begin for number, held in left.items()})
-    try:
-        while left:
-            for rows in await reader.poll():
-                found.append(rows)
-                if rows.partition in left and rows.next_offset >= left[rows.partition].end:
-                    del left[rows.partition]
-    finally:
-        await reader.close()
-    return sorted(found, key=lambda rows: (rows.partition, rows.next_offset))

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from streamweaver import Record
 from streamweaver.testing import FakeClock, FakeContext
 
@@ -12,6 +14,17 @@ async def test_its_clock_moves_only_when_told() -> None:
     await context.sleep(2.5)
     context.clock.advance(1)
     assert context.now() == 4500
+
+
+async def test_a_clock_for_a_pipeline() -> None:
+    """It sleeps too, and adds up what is less than a millisecond."""
+    clock = FakeClock(1000)
+    for _ in range(10):
+        await clock.sleep(0.0001)
+    assert clock.now() == 1001
+    assert clock.monotonic() == pytest.approx(0.001)
+    await clock.sleep(3600)
+    assert clock.now() == 3_601_001
 
 
 async def test_it_keeps_what_the_plugin_reports() -> None:

@@ -25,34 +25,34 @@ from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.sink import run_sink
 from streamweaver.testing.conformance.clock import QuickClock
 from streamweaver.testing.conformance.probe import probed
-from streamweaver.testing.conformance.suite import Suite, as_yaml
+from streamweaver.testing.conformance.suite import Suite
 from streamweaver.testing.context import START
 from streamweaver.testing.harness import plan_of
+from streamweaver.testing.single import INPUT, OUTPUT, around, as_yaml
 
-INPUT, OUTPUT, STAGE = "input", "output", "stage"
+STAGE = "stage"
 
 Wrap = Callable[[Any], Any]
 
 
 def pipeline(suite: Suite, **words: Any) -> Plan:
     """Return the plan of a pipeline of one stage that uses the plugin; `words` stand beside it."""
-    name, retry = suite.plugin.name, {"initial": "1ms", "longest": "1ms"}
+    plugin, options = suite.plugin, dict(suite.options)
+    if plugin.kind != "producer":
+        words = {"retry": {"initial": "1ms", "longest": "1ms"}, **words}
     file: dict[str, Any] = {
         "name": "conformance",
         "delivery": "best_effort",
         "broker": {"use": "embedded", "durability": "process"},
         "topics": {INPUT: {"external": True}},
     }
-    if suite.plugin.kind == "producer":
-        file["producers"] = {STAGE: {"use": name, "to": OUTPUT, **suite.options, **words}}
-    elif suite.plugin.kind == "transform":
-        step = {"use": name, **suite.options, "concurrency": words.pop("concurrency", 1)}
-        file["flows"] = {STAGE: {"from": INPUT, "steps": [step], "to": OUTPUT, "retry": retry, **words}}
-    elif suite.plugin.kind == "codec":
-        file["topics"] = {INPUT: {"external": True, "codec": name}, OUTPUT: {"codec": name}}
-        file["flows"] = {STAGE: {"from": INPUT, "to": OUTPUT, "retry": retry, **words}}
+    if plugin.kind == "codec":
+        file["topics"] = {INPUT: {"external": True, "codec": plugin.name}, OUTPUT: {"codec": plugin.name}}
+        file["flows"] = {STAGE: {"from": INPUT, "to": OUTPUT, **words}}
     else:
-        file["sinks"] = {STAGE: {"use": name, "from": INPUT, **suite.options, "retry": retry, **words}}
+        if plugin.kind == "transform":
+            options["concurrency"] = words.pop("concurrency", 1)
+        file |= around(plugin, options, stage=STAGE, words=words)
     return plan_of(as_yaml(file), suite.targets)
 
 

@@ -1,36 +1,23 @@
-"""A clock on which nothing takes long: who sleeps moves it."""
+"""Clocks on which a stage under test does not wait."""
 
 import asyncio
 
 import attrs
 
-from streamweaver.testing.context import START
-
-_BREATH_SECONDS = 0.001
+from streamweaver.testing.context import START, FakeClock
 
 
 @attrs.define
-class QuickClock:
-    """A clock for a stage under test; however long a sleep, it takes a millisecond."""
+class QuickClock(FakeClock):
+    """A fake clock that can be in a hurry."""
 
-    elapsed: float = 0.0
-    """Seconds that have been slept through, all sleepers together."""
     rush: float = 0.0
     """Seconds that also pass each time somebody looks."""
 
-    def now(self) -> int:
-        """Milliseconds since 1970."""
-        return START + round(self.elapsed * 1000)
-
     def monotonic(self) -> float:
-        """Seconds since the test began."""
-        self.elapsed += self.rush
-        return self.elapsed
-
-    async def sleep(self, seconds: float) -> None:
-        """Move the clock, and let others run for a moment: a loop that only sleeps must not keep the processor."""
-        self.elapsed += seconds
-        await asyncio.sleep(min(seconds, _BREATH_SECONDS))
+        """Seconds, later at each look if it is in a hurry."""
+        self.advance(self.rush)
+        return super().monotonic()
 
 
 class AsleepClock:

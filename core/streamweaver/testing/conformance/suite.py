@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
-import msgspec
 
 from streamweaver.config import parse, structure
 from streamweaver.contracts import Delivery
 from streamweaver.plugin import Plugin
+from streamweaver.testing.single import as_yaml
 
 Hook: TypeAlias = Callable[[], Any]
 """Called in the behaviour's folder, plain or `async`."""
@@ -51,11 +51,6 @@ class Suite:
     def build(self) -> Any:
         """Make a running plugin of its own."""
         return self.plugin.build(self.chosen())
-
-
-def as_yaml(value: Any) -> str:
-    """Write plain values, and paths, as text that a pipeline file may hold (JSON is YAML)."""
-    return msgspec.json.encode(value, enc_hook=str).decode()
 
 
 Check: TypeAlias = Callable[[Suite, Path], Awaitable[None] | None]

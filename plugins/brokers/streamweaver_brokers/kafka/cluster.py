@@ -173,6 +173,17 @@ class Cluster:
         await self.look()
         return [text for text in _differences(spec, topic, {}) if not _mended(text, spec, have)]
 
+    async def remove(self, topics: Sequence[str]) -> None:
+        """Delete topics with all that they hold; one that is gone already is no error."""
+        wanted = list(topics)
+
+        async def call() -> None:
+            for name, code, *_ in (await self._admin.delete_topics(wanted)).topic_error_codes:
+                if code and for_code(code) is not UnknownTopicOrPartitionError:
+                    raise mapped(for_code(code)(name), f"removing topic {name}")
+
+        await self._ask(call, "removing topics")
+
     # -- partitions -------------------------------------------------------------------------------
 
     async def ranges(self, topic: str) -> list[PartitionRange]:

@@ -8,7 +8,8 @@ import pytest
 from streamweaver import option, sink
 from streamweaver.errors import ConfigError
 from streamweaver.plugin import plugin_of
-from streamweaver.testing.conformance.suite import Behaviours, Need, Suite, as_yaml, numbered
+from streamweaver.testing.conformance.suite import Behaviours, Need, Suite, numbered
+from streamweaver.testing.single import as_yaml
 
 
 @sink("shelf")

@@ -12,7 +12,8 @@ from streamweaver.errors import ConfigError
 from streamweaver.plugin import option_fields
 from streamweaver.registry import RESERVED
 from streamweaver.testing.conformance.bench import STAGE, bench
-from streamweaver.testing.conformance.suite import Behaviours, Need, Suite, as_yaml
+from streamweaver.testing.conformance.suite import Behaviours, Need, Suite
+from streamweaver.testing.single import as_yaml
 
 DECLARED = Behaviours()
 

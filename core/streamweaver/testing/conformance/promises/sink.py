@@ -13,12 +13,13 @@ from streamweaver.errors import Fatal
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.plugin_life import call
 from streamweaver.runtime.scope import IDLE
-from streamweaver.testing.conformance.bench import INPUT, Bench, Running, bench
+from streamweaver.testing.conformance.bench import Bench, Running, bench
 from streamweaver.testing.conformance.clock import AsleepClock
 from streamweaver.testing.conformance.probe import Probe
 from streamweaver.testing.conformance.promises.life import Leftovers, same_instance
 from streamweaver.testing.conformance.promises.quick import blocks_the_loop
 from streamweaver.testing.conformance.suite import Behaviours, Need, Suite, numbered
+from streamweaver.testing.single import INPUT
 
 SINK = Behaviours()
 
