@@ -146,13 +146,14 @@ class AnyHistoryOfAllFiles(AnyHistory):
         assert sorted(value["line"] for value in came) == sorted(x for log in self.logs.values() for x in log.whole)
 
 
+@pytest.mark.parametrize("examples", [40, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(1_200)])])
 @pytest.mark.parametrize("machine", [AnyHistory, AnyHistoryOfAllFiles])
-def test_any_history(tail_class: type[Any], machine: type[AnyHistory]) -> None:
+def test_any_history(tail_class: type[Any], machine: type[AnyHistory], examples: int) -> None:
     """Appends, partial lines, renames, copy-truncates, new files and kills in any order lose and repeat nothing."""
     machine.tail_class = tail_class
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -9,6 +9,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 # Stores every list together with its position, as the engine does, and stops when nothing has come for a while.
 _STAGE = """
 import asyncio, sqlite3, sys
@@ -48,13 +50,14 @@ except KeyboardInterrupt:
 """
 
 
-def test_kill_nine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [7, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
+def test_kill_nine(tmp_path: Path, rounds: int) -> None:
     """Killed with SIGKILL in the middle, again and again, while logs grow and rotate: every line once, in order."""
     luck = random.Random(4)
     log, store = tmp_path / "app.log", tmp_path / "store.db"
     expected: list[str] = []
     clock = 1_600_000_000
-    for round_ in range(12):
+    for round_ in range(rounds):
         rotate = round_ > 0 and luck.random() < 0.7
         if rotate:
             for age in range(round_ + 1, 0, -1):
@@ -67,7 +70,7 @@ def test_kill_nine(tmp_path: Path) -> None:
         expected += lines
         clock += 1
         os.utime(log, (clock, clock))
-        last = round_ == 11
+        last = round_ == rounds - 1
         with subprocess.Popen(
             [sys.executable, "-c", _STAGE, str(tmp_path / "*.log"), str(store)], stdout=subprocess.PIPE, text=True
         ) as stage:
