@@ -62,7 +62,7 @@ def option_types(cls: Any) -> dict[str, Any]:
 
 @cache
 def _hints(base: type[Any]) -> dict[str, Any]:
-    """Return what the options' annotations name. Those of other attributes may name what only a type checker imports."""
+    """Return what the options' annotations name; those of other attributes may name what only a type checker knows."""
     options = option_fields(base)
     found: dict[str, Any] = {}
     for cls in reversed(base.__mro__):
