@@ -20,7 +20,7 @@ from streamweaver_brokers.embedded.rows import checksum
 from streamweaver_brokers.embedded.rows import decode as decode_chunk
 from streamweaver_brokers.embedded.rows import encode as encode_chunk
 from streamweaver_brokers.kafka.fetcher import unpacked
-from streamweaver_brokers.kafka.sender import pack
+from streamweaver_brokers.kafka.packer import pack
 from streamweaver_transforms.moving_average import MovingAverage
 
 Pair: TypeAlias = tuple[Callable[[], Any], Callable[[], Any]]
@@ -34,11 +34,9 @@ _decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 
 
-class Producer:
-    """What packing needs of a Kafka producer."""
-
-    def create_batch(self) -> Any:
-        return BatchBuilder(512 * 1024, 0, is_transactional=0)
+def new_batch() -> BatchBuilder:
+    """Begin a batch as a Kafka producer does."""
+    return BatchBuilder(512 * 1024, 0, is_transactional=0)
 
 
 class Context:
@@ -96,7 +94,7 @@ def pairs() -> dict[str, Pair]:
 
     def raw_loop() -> None:
         """Do the whole job a record at a time, as the shared script does with the client's own methods."""
-        builder = Producer().create_batch()
+        builder = new_batch()
         for record in fetch():
             value = _decode(record.value)
             raw_average(windows, value)
@@ -106,11 +104,11 @@ def pairs() -> dict[str, Pair]:
         (fetched,) = unpacked(fetch())
         made, _ = decode(fetched, codec)
         for one in encoder.encode(average.process(Batch(made, "trades", 0, 0, COUNT - 1), context), 0, NOW).values():
-            pack(Producer(), [one])  # type: ignore[arg-type]
+            pack(new_batch, [one])
 
     def raw_pack() -> None:
         for one in packed.values():
-            builder = Producer().create_batch()
+            builder = new_batch()
             for key, value in zip(one.keys, one.values, strict=True):
                 builder.append(key=key, value=value, timestamp=NOW)
 
@@ -129,7 +127,7 @@ def pairs() -> dict[str, Pair]:
         "ages": (lambda: Histogram().add_ages(NOW + 10**7, times), lambda: [NOW - time for time in times]),
         "kafka fetch": (lambda: list(unpacked(fetch())), lambda: list(fetch())),
         "kafka pack": (
-            lambda: [pack(Producer(), [one]) for one in packed.values()],  # type: ignore[arg-type]
+            lambda: [pack(new_batch, [one]) for one in packed.values()],
             raw_pack,
         ),
         "log append": (lambda: encode_chunk(rows), lambda: msgspec.msgpack.encode((keys, values, times))),

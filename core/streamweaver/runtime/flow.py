@@ -16,6 +16,9 @@ from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_
 
 Encoded = dict[int, Rows]
 
+UNIT_RECORDS = 5_000
+"""Records that one unit of work covers at most."""
+
 TICK_SECONDS = 1.0
 """How often steps are told that time has passed."""
 
@@ -57,7 +60,7 @@ class _Flow:
         while True:
             scope.activity.now(IDLE)
             wait = max(0.0, next_tick - scope.clock.monotonic()) if self._ticks else None
-            fetched = await lane.poll(timeout=wait)
+            fetched = await lane.poll(max_records=UNIT_RECORDS, timeout=wait)
             started = time.perf_counter()
             unit = lane.begin()
             try:
@@ -65,7 +68,8 @@ class _Flow:
                 for rows in fetched:
                     # Records without a key stay together: in the partition with the number of their input's.
                     self._home = rows.partition
-                    for done in await self._work.transform(rows):
+                    for part in self._work.parts(rows):
+                        done = await self._work.transform(part)
                         letters += done.letters.values()
                         self._append(unit, done.outcome)
                     unit.mark(rows.topic, rows.partition, rows.next_offset)

@@ -1,6 +1,7 @@
 """Turning what a lane hands out into what a stage makes of it; shared by flows and sinks."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -63,10 +64,11 @@ class LaneWork(Generic[T]):
         self._chain = chain
         self._contexts: dict[int, list[StepContext]] = {}
         self.tally = Tally()
+        self._unbroken = 0
         self._replay = scope.plan.replay(scope.stage.name)
 
-    async def transform(self, rows: Fetched) -> list[Done[T]]:
-        """Process one partition's rows: one item, or one an original topic when they come from the replay topic."""
+    def parts(self, rows: Fetched) -> Iterator[Part]:
+        """Yield what is processed at once: pieces of the rows, and where they are replayed by their original topic."""
         self._scope.metrics.received += len(rows)
         self.tally.received += len(rows)
         if rows.lost:
@@ -80,14 +82,15 @@ class LaneWork(Generic[T]):
                 lost=rows.lost,
             )
         if not len(rows):
-            return []
+            return
         if rows.topic == self._replay:
-            parts = _by_original_topic(rows)
+            yield from _by_original_topic(rows)
         else:
-            parts = [Part(rows.topic, piece, piece.offsets) for piece in split(rows, self._most)]
-        return [await self._transform(part) for part in parts]
+            for piece in split(rows, self._most):
+                yield Part(rows.topic, piece, piece.offsets)
 
-    async def _transform(self, part: Part) -> Done[T]:
+    async def transform(self, part: Part) -> Done[T]:
+        """Process a part."""
         name, rows = part.topic, part.rows
         topic = self._scope.plan.topics.get(name)
         outcome: Outcome[T] = Outcome([])
@@ -106,6 +109,11 @@ class LaneWork(Generic[T]):
         if undecoded:
             outcome.failures += [Failure(bad.index, DECODE, bad.error, 1) for bad in undecoded]
             outcome.failures.sort(key=lambda failure: failure.origin)
+        self._unbroken += len(rows)
+        if self._unbroken >= PIECE_RECORDS:
+            # However much is waiting here: the others on the event loop have their turn.
+            self._unbroken = 0
+            await asyncio.sleep(0)
         return Done(part, outcome, self._settle(outcome, part))
 
     def _contexts_for(self, partition: int, topic: str) -> list[StepContext]:

@@ -198,8 +198,8 @@ class _SinkLane:
     async def _take(self, rows: Fetched) -> None:
         """Process and write one partition's rows."""
         scope = self._scope
-        for done in await self._work.transform(rows):
-            part = done.part
+        for part in self._work.parts(rows):
+            done = await self._work.transform(part)
             if self._own_offsets and self._work.changed:
                 # Before the write: behind it the sink would go on without the state.
                 raise RunError(

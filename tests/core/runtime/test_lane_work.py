@@ -3,6 +3,7 @@
 import asyncio
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from streamweaver.hooks import Observers
 from streamweaver.record import Headers
 from streamweaver.runtime.chain import Chain
 from streamweaver.runtime.clock import SystemClock
-from streamweaver.runtime.lane_work import LaneWork, _by_original_topic
+from streamweaver.runtime.lane_work import PIECE_RECORDS, LaneWork, _by_original_topic
 from streamweaver.runtime.scope import Scope, make_steps
 from streamweaver.testing.harness import plan_of
 
@@ -78,6 +79,28 @@ def test_parts_cover_the_rows_in_order(rows: list[tuple[str | None, int | None, 
     assert {part.rows.partition for part in parts} == {3}
 
 
+def scope_of(folder: Path, name: str, step: Any) -> Scope:
+    """Return the scope of a flow with one step."""
+    text = f"""
+name: turns
+topics: {{a: {{partitions: 2, external: true}}}}
+flows:
+  pass: {{from: a, steps: [{{use: {name}}}], to: b}}
+"""
+    plan = plan_of(text, [step])
+    return Scope(
+        plan=plan,
+        stage=plan.stages["pass"],
+        broker=plan.broker.build(),
+        clock=SystemClock(),
+        data_dir=folder,
+        log=lambda *_, **__: None,
+        redact=str,
+        observers=Observers(lambda _: None),
+        progressed=lambda: None,
+    )
+
+
 async def test_lanes_of_a_stage_take_turns(tmp_path: Path) -> None:
     """Two lanes of one stage share its steps; a step that waits is not called by the other meanwhile."""
     inside: list[int] = []
@@ -94,28 +117,42 @@ async def test_lanes_of_a_stage_take_turns(tmp_path: Path) -> None:
         inside.remove(batch.partition)
         return batch.records
 
-    text = """
-name: turns
-topics: {a: {partitions: 2, external: true}}
-flows:
-  pass: {from: a, steps: [{use: wait}], to: b}
-"""
-    plan = plan_of(text, [wait])
-    scope = Scope(
-        plan=plan,
-        stage=plan.stages["pass"],
-        broker=plan.broker.build(),
-        clock=SystemClock(),
-        data_dir=tmp_path,
-        log=lambda *_, **__: None,
-        redact=str,
-        observers=Observers(lambda _: None),
-        progressed=lambda: None,
-    )
+    scope = scope_of(tmp_path, "wait", wait)
     _, steps = make_steps(scope)
     chain = Chain[list[Record]](steps.steps, lambda records: records, scope.limits)
     works = [LaneWork(scope, Lane(), steps, chain) for _ in range(2)]  # type: ignore[arg-type]
     rows = [Fetched([b"k"], [b"1"], [1], None, "a", partition, [0], 1) for partition in range(2)]
-    done = await asyncio.gather(*(work.transform(part) for work, part in zip(works, rows, strict=True)))
-    assert [part.outcome.outputs for parts in done for part in parts] == [1, 1]
+    parts = [(work, part) for work, one in zip(works, rows, strict=True) for part in work.parts(one)]
+    done = await asyncio.gather(*(work.transform(part) for work, part in parts))
+    assert [part.outcome.outputs for part in done] == [1, 1]
     assert most == 1
+
+
+async def test_others_have_their_turn_between_pieces(tmp_path: Path) -> None:
+    """While much is waiting, a plain step does not keep the event loop for longer than one piece takes."""
+
+    @transform("pass_on")
+    def pass_on(record: Record) -> Record:
+        return record
+
+    scope = scope_of(tmp_path, "pass_on", pass_on)
+    _, steps = make_steps(scope)
+    chain = Chain[list[Record]](steps.steps, lambda records: records, scope.limits)
+    work = LaneWork(scope, Lane(), steps, chain, PIECE_RECORDS)  # type: ignore[arg-type]
+    pieces = 5
+    count = pieces * PIECE_RECORDS
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    rows = Fetched([None] * count, [b"1"] * count, [1] * count, None, "a", 0, range(count), count)
+    for part in work.parts(rows):
+        await work.transform(part)
+    beside.cancel()
+    assert turns >= pieces - 1
+    assert work.tally.received == count

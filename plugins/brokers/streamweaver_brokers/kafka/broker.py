@@ -156,7 +156,6 @@ class Kafka:
             transaction_seconds=self.transaction_seconds,
             pause_seconds=self.pause_seconds,
             max_record_bytes=self.max_record_bytes,
-            batch_bytes=self.max_batch_bytes,
             unique=f"{os.getpid()}.{uuid.uuid4().hex[:12]}",
         )
         await session.open()

@@ -13,10 +13,20 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from streamweaver import BrokerError
 from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
+
+_CODES = {
+    None: 0,
+    "gzip": DefaultRecordBatch.CODEC_GZIP,
+    "snappy": DefaultRecordBatch.CODEC_SNAPPY,
+    "lz4": DefaultRecordBatch.CODEC_LZ4,
+    "zstd": DefaultRecordBatch.CODEC_ZSTD,
+}
 
 STOP_SECONDS = 3.0
 """How long a client may take to stop in order."""
@@ -135,6 +145,7 @@ class Clients:
             "client_rack": rack,
             **{name: chosen[name] for name in CONSUMER},
         }
+        self._batch = (batch_bytes, _CODES[compression])
         self._producer = {
             "acks": "all",
             "enable_idempotence": True,
@@ -154,6 +165,10 @@ class Clients:
     def producer(self, **more: Any) -> AIOKafkaProducer:
         """Make a producer: idempotent, all replicas acknowledge."""
         return AIOKafkaProducer(**{**self._common, **self._producer, **more})
+
+    def batch(self, *, transactional: bool) -> BatchBuilder:
+        """Begin a batch as the producers of this broker do; any producer of the same kind may send it."""
+        return BatchBuilder(*self._batch, is_transactional=transactional)
 
     async def start(self, client: Any) -> None:
         """Start a client within the time for one step; ends it when that fails."""

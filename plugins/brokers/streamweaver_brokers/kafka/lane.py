@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
@@ -12,7 +12,8 @@ from streamweaver import BrokerError, Fetched, LaneLostError, Rows, StorageError
 from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
 from streamweaver_brokers.kafka.inbox import Inbox
-from streamweaver_brokers.kafka.sender import Parts, Sender, merge
+from streamweaver_brokers.kafka.packer import Packer, pack
+from streamweaver_brokers.kafka.sender import Batches, Sender
 from streamweaver_brokers.kafka.table import POSITION, Table, state_rows, stored_key
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 class Unit:
     """Collects what one step forward changes."""
 
-    __slots__ = ("_lane", "_session", "_used", "appends", "expected", "marks", "position", "state")
+    __slots__ = ("_lane", "_packers", "_rows", "_session", "_used", "expected", "marks", "position", "state")
 
     def __init__(self, session: "Session", lane: "Lane | None") -> None:
         self._session = session
         self._lane = lane
         self._used = False
-        self.appends: list[tuple[TopicPartition, Rows]] = []
+        self._packers: dict[TopicPartition, Packer] = {}
+        self._rows: dict[TopicPartition, list[Rows]] = {}
         self.state: dict[int, dict[bytes, bytes | None]] = {}
         self.marks: dict[TopicPartition, int] = {}
         self.position: bytes | None = None
@@ -38,8 +40,17 @@ class Unit:
     def append(self, topic: str, partition: int, rows: Rows, /) -> None:
         """Add rows to a partition."""
         self._check()
-        if rows.values:
-            self.appends.append((TopicPartition(topic, partition), rows))
+        if not rows.values:
+            return
+        part = TopicPartition(topic, partition)
+        if self._lane is None:
+            # Kept as they are: how they are packed depends on how many there will be.
+            self._rows.setdefault(part, []).append(rows)
+            return
+        packer = self._packers.get(part)
+        if packer is None:
+            packer = self._packers[part] = Packer(self._lane.batch)
+        packer.add(rows)
 
     def put_state(self, store: str, partition: int, changes: Mapping[bytes, bytes | None], /) -> None:
         """Set or delete values of a state store."""
@@ -77,15 +88,14 @@ class Unit:
         """Store it all as a whole."""
         self._check()
         self._used = True
-        parts = merge(self.appends)
-        await self._session.check_parts(parts)
+        await self._session.check_parts([*self._packers, *self._rows])
         if self._lane is not None:
-            await self._lane.commit(self, parts)
+            await self._lane.commit(self, {part: packer.finish() for part, packer in self._packers.items()})
         elif self.expected:
             ((part, offset),) = self.expected.items()
-            await self._session.append_behind(part, offset, parts)
-        elif parts:
-            await self._session.append(parts)
+            await self._session.append_behind(part, offset, self._rows)
+        elif self._rows:
+            await self._session.append(self._rows)
 
     async def abort(self) -> None:
         """Forget it: nothing is sent before the commit."""
@@ -203,19 +213,26 @@ class Lane:
         self.check()
         return Unit(self._member.session, self)
 
-    async def commit(self, unit: Unit, parts: Parts) -> None:
+    def batch(self) -> Any:
+        """Begin a batch of what a unit of this lane sends."""
+        return self._member.session.clients.batch(transactional=self._member.session.transactional)
+
+    async def commit(self, unit: Unit, batches: Batches) -> None:
         """Store a unit; a failure ends the tenure, since the outcome is known only to who begins anew."""
         self.check()
         state = {number: changes for number, changes in unit.state.items() if changes}
         if unit.position is not None:
             state.setdefault(0, {})[POSITION] = unit.position
-        if not (parts or state or unit.marks):
+        if not (batches or state or unit.marks):
             return
         now = time.time_ns() // 1_000_000
         topic = self._member.state_topic
         changes = {TopicPartition(topic, number): found for number, found in state.items()}
         self._check_sizes(changes)
-        every: Parts = {**parts, **{part: [state_rows(found, now)] for part, found in changes.items()}}
+        every = {
+            **batches,
+            **{part: pack(self.batch, [state_rows(found, now)]) for part, found in changes.items()},
+        }
         await self._member.settled.wait()
         self.check()
         self.idle.clear()
@@ -239,10 +256,10 @@ class Lane:
             self.lose("its producer has sent as many records as one can")
             self._member.renew(self, 0.0)
 
-    async def _store(self, parts: Parts, marks: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    async def _store(self, batches: Batches, marks: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         if self.sender is not None:
-            return await self.sender.commit(parts, marks, self._member.group)
-        ends = await self._member.session.send(parts) if parts else {}
+            return await self.sender.commit(batches, marks, self._member.group)
+        ends = await self._member.session.send(batches) if batches else {}
         # Only when everything is durable; what was sent and is not marked will come again.
         if marks:
             async with described(f"committing offsets of group {self._member.group}", self._member.session.step):

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from itertools import repeat, zip_longest
+from collections.abc import Callable, Coroutine, Mapping
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
+from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streamweaver import BrokerError, Rows
+from streamweaver import BrokerError
 from streamweaver_brokers.kafka.client import Clients, end
 from streamweaver_brokers.kafka.failure import FAILURES, mapped
 
-Parts: TypeAlias = Mapping[TopicPartition, list[Rows]]
+Batches: TypeAlias = Mapping[TopicPartition, list[BatchBuilder]]
 """What is to be appended, by partition, in order."""
 
 Ends: TypeAlias = dict[TopicPartition, int]
@@ -20,40 +21,6 @@ Ends: TypeAlias = dict[TopicPartition, int]
 
 MOST_SENT = 2_000_000_000
 """Records of one producer to one partition: at 2**31 the client's sequence numbers go wrong."""
-
-
-def pack(producer: AIOKafkaProducer, parts: list[Rows]) -> list[Any]:
-    """Put rows into batches of the producer's; a batch holds at least one record, however large it is.
-
-    The hot path of sending: past the client's Python method for one record (0.8 us), to the encoder below it (0.25).
-    """
-    batches = []
-    batch, append = _new_batch(producer)
-    number = 0
-    for rows in parts:
-        # The client's encoder wants lists of headers.
-        headers = map(list, rows.headers) if rows.headers else repeat([])
-        for key, value, time, header in zip(rows.keys, rows.values, rows.timestamps, headers, strict=False):
-            if append(number, time, key, value, header) is None:
-                batches.append(_full(batch, number))
-                batch, append = _new_batch(producer)
-                append(0, time, key, value, header)
-                number = 0
-            number += 1
-    batches.append(_full(batch, number))
-    return batches
-
-
-def _new_batch(producer: AIOKafkaProducer) -> tuple[Any, Callable[..., Any]]:
-    batch = producer.create_batch()
-    return batch, batch._builder.append  # noqa: SLF001
-
-
-def _full(batch: Any, count: int) -> Any:
-    batch._relative_offset = count  # noqa: SLF001
-    # Closed, or the client may add what others send by themselves.
-    batch.close()
-    return batch
 
 
 class Sender:
@@ -86,35 +53,34 @@ class Sender:
         """Whether it is to be replaced soon."""
         return max(self._sent.values(), default=0) > MOST_SENT
 
-    async def send(self, parts: Parts) -> Ends:
-        """Append rows, each once; returns when they are durable on all replicas."""
+    async def send(self, batches: Batches) -> Ends:
+        """Append records, each once; returns when they are durable on all replicas."""
         with _guard(self):
-            return await self._finish(await self._start_sending(parts))
+            return await self._finish(await self._start_sending(batches))
 
-    async def commit(self, parts: Parts, offsets: Mapping[TopicPartition, int], group: str) -> Ends:
-        """Append rows and commit a group's offsets, all or nothing."""
+    async def commit(self, batches: Batches, offsets: Mapping[TopicPartition, int], group: str) -> Ends:
+        """Append records and commit a group's offsets, all or nothing."""
         with _guard(self):
             async with asyncio.timeout(self._step):
                 await self._producer.begin_transaction()
             self._in_transaction = True
-            # Partitions in one request and offsets before the rows: as long as the transaction's membership changes,
-            # leaders refuse rows (as "not enough replicas", from Kafka 3.6 on) and the client waits 100 ms.
-            for part in parts:
+            # Partitions in one request and offsets before the records: as long as the transaction's membership changes,
+            # leaders refuse records (as "not enough replicas", from Kafka 3.6 on) and the client waits 100 ms.
+            for part in batches:
                 self._producer._txn_manager.maybe_add_partition_to_txn(part)  # noqa: SLF001
             if offsets:
                 async with asyncio.timeout(self._step):
                     await self._producer.send_offsets_to_transaction(dict(offsets), group)
-            ends = await self._finish(await self._start_sending(parts))
+            ends = await self._finish(await self._start_sending(batches))
             async with asyncio.timeout(self._step):
                 await self._producer.commit_transaction()
             self._in_transaction = False
             return ends
 
-    async def _start_sending(self, parts: Parts) -> list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]:
-        packed = {part: pack(self._producer, rows) for part, rows in parts.items()}
+    async def _start_sending(self, batches: Batches) -> list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]:
         sending = []
         # Batch by batch over all partitions: a partition's next one waits until its last one is on its way.
-        for row in zip_longest(*([(part, b) for b in builders] for part, builders in packed.items())):
+        for row in zip_longest(*([(part, builder) for builder in built] for part, built in batches.items())):
             for part, builder in filter(None, row):
                 # One at a time: those who wait for the same partition in the client use up each other's time.
                 async with self._turns[part], asyncio.timeout(self._step):
@@ -238,28 +204,3 @@ class Shared:
             pass
         if self._sender is not None:
             await self._sender.close()
-
-
-def merge(appends: list[tuple[TopicPartition, Rows]]) -> dict[TopicPartition, list[Rows]]:
-    """Gather rows by partition, in the order of the calls."""
-    parts: dict[TopicPartition, list[Rows]] = {}
-    for part, rows in appends:
-        parts.setdefault(part, []).append(rows)
-    return parts
-
-
-def is_one_batch(parts: Parts, batch_bytes: int) -> bool:
-    """Say whether all rows surely fit one batch, which Kafka stores whole or not at all without a transaction."""
-    if len(parts) > 1:
-        return False
-    size = 0
-    for rows in _all(parts):
-        size += sum(map(len, filter(None, rows.values))) + sum(map(len, filter(None, rows.keys))) + 40 * len(rows)
-        for headers in rows.headers or ():
-            size += sum(len(name) * 4 + len(value) + 10 for name, value in headers)
-    return size <= batch_bytes or sum(map(len, _all(parts))) == 1
-
-
-def _all(parts: Parts) -> Iterator[Rows]:
-    for listed in parts.values():
-        yield from listed

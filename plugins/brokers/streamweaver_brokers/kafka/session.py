@@ -1,19 +1,24 @@
 """What lies between a broker's `open` and `close`: the connections, and who uses them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from aiokafka import TopicPartition
 
-from streamweaver import BrokerContext, BrokerError, ConflictError, TopicSpec, UnknownTopicError
+from streamweaver import BrokerContext, BrokerError, ConflictError, Rows, TopicSpec, UnknownTopicError
 from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.cluster import OVERHEAD_BYTES, Cluster
 from streamweaver_brokers.kafka.failure import FAILURES, FENCED, mapped
 from streamweaver_brokers.kafka.group import Membership
+from streamweaver_brokers.kafka.packer import pack
 from streamweaver_brokers.kafka.quiet import Quiet
 from streamweaver_brokers.kafka.reader import Reader
-from streamweaver_brokers.kafka.sender import Ends, Parts, Sender, Shared, is_one_batch
+from streamweaver_brokers.kafka.sender import Batches, Ends, Sender, Shared
+
+RowsOf: TypeAlias = Mapping[TopicPartition, Sequence[Rows]]
+"""Rows by partition, in order."""
 
 RESTORES = 4
 """Lanes that restore their state at the same time."""
@@ -32,7 +37,6 @@ class Session:
         transaction_seconds: float,
         pause_seconds: float,
         max_record_bytes: int,
-        batch_bytes: int,
         unique: str,
     ) -> None:
         self.clients = clients
@@ -52,7 +56,6 @@ class Session:
         self.restoring = asyncio.Semaphore(RESTORES)
         self.members: set[Membership] = set()
         self.readers: set[Reader] = set()
-        self._batch_bytes = batch_bytes
         self._once = Shared(lambda: Sender(clients))
         # A name of its own: it must fence nobody. Nobody will fence it either, so its transactions are short.
         transactional_id = f"{context.pipeline}.outside.{unique}"
@@ -99,25 +102,31 @@ class Session:
         if have < width:
             await self.cluster.create([TopicSpec(name=topic, partitions=width, cleanup="compact")], may_alter=True)
 
-    async def check_parts(self, parts: Parts) -> None:
+    async def check_parts(self, parts: Iterable[TopicPartition]) -> None:
         """Raise UnknownTopicError for a topic or partition that does not exist; the client would wait for it."""
         for part in parts:
             count = await self.cluster.partitions(part.topic)
             if part.partition >= count:
                 raise UnknownTopicError(f"topic {part.topic} has {count} partitions, got number {part.partition}")
 
-    async def send(self, parts: Parts) -> Ends:
-        """Append rows, each once."""
-        return await self._once.use(lambda sender: sender.send(parts), "appending")
+    async def send(self, batches: Batches) -> Ends:
+        """Append records, each once."""
+        return await self._once.use(lambda sender: sender.send(batches), "appending")
 
-    async def append(self, parts: Parts) -> None:
+    async def append(self, parts: RowsOf) -> None:
         """Append rows outside of any group: a single batch is whole by itself, more need a transaction."""
-        if not self.transactional or is_one_batch(parts, self._batch_bytes):
-            await self.send(parts)
+        batches = self._packed(parts, transactional=False)
+        if not self.transactional or sum(map(len, batches.values())) == 1:
+            await self.send(batches)
         else:
-            await self._whole.use(lambda sender: sender.commit(parts, {}, ""), "appending")
+            batches = self._packed(parts, transactional=True)
+            await self._whole.use(lambda sender: sender.commit(batches, {}, ""), "appending")
 
-    async def append_behind(self, expected: TopicPartition, offset: int, parts: Parts) -> None:
+    def _packed(self, parts: RowsOf, *, transactional: bool) -> Batches:
+        make = partial(self.clients.batch, transactional=transactional)
+        return {part: pack(make, rows) for part, rows in parts.items()}
+
+    async def append_behind(self, expected: TopicPartition, offset: int, parts: RowsOf) -> None:
         """Append rows if a partition still ends at an offset; ConflictError when somebody has been quicker.
 
         One producer a partition: a new one fences the one before it, so that nobody else who goes this way can commit
@@ -131,7 +140,7 @@ class Session:
             if end != offset:
                 place = f"{expected.topic}[{expected.partition}]"
                 raise ConflictError(f"somebody else has appended: {place} ends at {end}, expected {offset}")
-            await sender.commit(parts, {}, "")
+            await sender.commit(self._packed(parts, transactional=True), {}, "")
         except FENCED as error:
             raise ConflictError(f"somebody else is about to append to {expected.topic}") from error
         except FAILURES as error:
@@ -150,7 +159,7 @@ class Session:
 
     async def reader(self, starts: Mapping[TopicPartition, int]) -> Reader:
         """Open a reader."""
-        await self.check_parts({part: [] for part in starts})
+        await self.check_parts(starts)
         reader = Reader(self, starts)
         await reader.begin()
         self.readers.add(reader)

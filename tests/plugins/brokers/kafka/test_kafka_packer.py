@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver import Rows
-from streamweaver_brokers.kafka.sender import pack
+from streamweaver_brokers.kafka.packer import pack
 
 BATCH_BYTES = 200
 
@@ -19,16 +19,14 @@ record_of = st.tuples(
 headers_of = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=2).map(tuple)
 
 
-class Producer:
-    """What `pack` needs of a producer."""
-
-    def create_batch(self) -> BatchBuilder:
-        return BatchBuilder(BATCH_BYTES, 0, is_transactional=0)
+def new_batch() -> BatchBuilder:
+    """Begin a batch as the client does."""
+    return BatchBuilder(BATCH_BYTES, 0, is_transactional=0)
 
 
 def pack_slowly(parts: list[Rows]) -> list[Any]:
     """Put rows into batches with nothing but the client's public methods."""
-    batches = [Producer().create_batch()]
+    batches = [new_batch()]
     for rows in parts:
         for index in range(len(rows)):
             record = {
@@ -38,7 +36,7 @@ def pack_slowly(parts: list[Rows]) -> list[Any]:
                 "headers": list(rows.headers[index]) if rows.headers else [],
             }
             if batches[-1].append(**record) is None:
-                batches.append(Producer().create_batch())
+                batches.append(new_batch())
                 batches[-1].append(**record)
     return batches
 
@@ -50,7 +48,7 @@ def test_batches_are_those_of_the_client(parts: list[Any]) -> None:
         Rows(*(list(column) for column in zip(*rows, strict=True)), None if headers is None else [headers] * len(rows))
         for rows, headers in parts
     ]
-    slow, quick = pack_slowly(given_rows), pack(Producer(), given_rows)
+    slow, quick = pack_slowly(given_rows), pack(new_batch, given_rows)
     assert [batch.record_count() for batch in quick] == [batch.record_count() for batch in slow]
     assert all(batch.closed() and batch.append(timestamp=0, key=b"k", value=b"v") is None for batch in quick)
     assert [bytes(batch._build()) for batch in quick] == [bytes(batch._build()) for batch in slow]
