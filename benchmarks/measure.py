@@ -51,7 +51,7 @@ def _pipeline(delivery: str, broker: str, rate: str) -> str:
 
 
 def start() -> None:
-    """Time commands from the process's start to its end; the least and the median of ten, behind one that is not counted.
+    """Time commands from the process's start to its end; the least and the median of ten, after one to warm up.
 
     With compiled files, as an installed program has them.
     """
