@@ -515,7 +515,9 @@ async def test_a_stuck_stage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ran = await run_async(PIPELINE % ("numbers", ""), [numbers, slow], observers=[Health()])
     assert "stuck" in seen
-    assert [line.fields["at"] for line in ran.log if line.event == "stage makes no progress"] == ["writing"]
+    told = [line.fields for line in ran.log if line.event == "stage makes no progress"]
+    # On a busy machine another stage may be at its commit for as long.
+    assert [fields["at"] for fields in told if fields["stage"] == "s"] == ["writing"]
 
 
 async def test_a_stage_that_waits_for_its_restart_is_failed_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,10 +186,9 @@ async def test_work_goes_on_after_the_brokers_disk_was_full(victim: Victim, tmp_
         copying = Copying(broker, 2_000)
         await copying.start()
         await copying.until(200)
-        with ballast.open("wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 16))
-                file.flush()
         taken = 0
         with pytest.raises(StorageError):
             while True:
