@@ -7,6 +7,8 @@ import attrs
 
 from streamweaver.runtime.workers import SUMMED, WORST, merged_stage
 
+RATES = {"errors": "errors_per_second", "dead_lettered": "dead_letters_per_second"}
+"""Counts, and the rate that is made of each; it is not known before a worker has published twice."""
 STALE_MS = 10_000
 FORGET_MS = 60_000
 
@@ -26,10 +28,13 @@ class Figures:
         seconds = (published["time"] - before["time"]) / 1000 if before else 0.0
         for name, stage in stages.items():
             old = before["stages"].get(name) if before else None
-            for rate, count in (("errors_per_second", "errors"), ("dead_letters_per_second", "dead_lettered")):
+            for count, rate in RATES.items():
                 rise = stage.get(count, 0) - old.get(count, 0) if old else 0
-                # Fewer than before: the worker has started anew.
-                stage[rate] = round(max(0, rise) / seconds, 3) if seconds > 0 else 0.0
+                if seconds > 0:
+                    # Fewer than before: the worker has started anew.
+                    stage[rate] = round(max(0, rise) / seconds, 3)
+                elif old and rate in old:
+                    stage[rate] = old[rate]
         self.newest = max(self.newest or 0, published["time"])
         self.workers[worker] = {"time": published["time"], "stages": stages}
 
@@ -61,6 +66,7 @@ _NOTHING: dict[str, Any] = {
     "counters": {},
     "gauges": {},
     **dict.fromkeys((*SUMMED, *WORST), 0),
+    **dict.fromkeys(RATES.values()),
 }
 
 

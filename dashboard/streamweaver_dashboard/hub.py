@@ -89,7 +89,8 @@ class Hub:
             client.again()
         client.metrics, client.alerts = wish.metrics, wish.alerts
         await self._set_tails(client, wish)
-        for name in client.panels:
+        # What is there soon need not wait for what takes long.
+        for name in sorted(client.panels, key=self.panels.cost):
             self.panels.need(name)
         self._woken.set()
 

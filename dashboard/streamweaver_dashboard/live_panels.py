@@ -11,7 +11,7 @@ from streamweaver_dashboard.read_back import read_back
 from streamweaver_dashboard.taps import Taps
 from streamweaver_dashboard.topics import Topics
 
-HISTORY_RECORDS = 50_000
+HISTORY_RECORDS = 100_000
 HISTORY_SECONDS = 3.0
 READ_BACK_AT_ONCE = 2
 LAST_RECORDS = 100
@@ -52,6 +52,11 @@ class LivePanels:
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
+
+    def cost(self, name: str) -> float:
+        """Return what tells panels apart whose past is quickly read (a few records, or seconds) from the others."""
+        panel = self._known[name]
+        return 0 if panel.kind == "feed" else panel.span_seconds or float("inf")
 
     def need(self, name: str) -> None:
         """Somebody looks at a panel."""

@@ -1,11 +1,11 @@
 """Reading back a part of the past of a topic."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from streamweaver import Broker, Codec
+from streamweaver import Broker, Codec, PartitionRange
 from streamweaver.views.seen import Seen, decode, in_order
 
 POLL_RECORDS = 5_000
@@ -20,6 +20,32 @@ class Past:
     """False when there was too much, or retention has removed some."""
     gaps: list[tuple[int, int | None, int]]
     """What was too much: from when to when (None: to the end), and how many records."""
+
+
+def shares(wanted: Mapping[int, int], most: int) -> dict[int, int]:
+    """Share `most` among those who want so many: who wants little gets it all, the others get the same, at least 1."""
+    given: dict[int, int] = {}
+    left = most
+    for place, (name, number) in enumerate(sorted(wanted.items(), key=lambda pair: pair[1])):
+        given[name] = min(number, max(1, left // (len(wanted) - place)))
+        left -= given[name]
+    return given
+
+
+async def _starts(
+    broker: Broker, topic: str, ranges: Sequence[PartitionRange], ends: Mapping[int, int], since: int, most: int
+) -> tuple[dict[int, int], dict[int, int], bool]:
+    """Return where to begin in each partition, how many are left out before that, and whether nothing is missing."""
+    wanted: dict[int, int] = {}
+    complete = True
+    for partition, held in enumerate(ranges):
+        first = await broker.offset_at(topic, partition, since)
+        wanted[partition] = max(0, ends[partition] - max(first, held.begin))
+        complete = complete and first >= held.begin
+    given = shares(wanted, most)
+    starts = {partition: ends[partition] - number for partition, number in given.items() if number}
+    cut = {partition: wanted[partition] - number for partition, number in given.items() if number < wanted[partition]}
+    return starts, cut, complete and not cut
 
 
 async def read_back(
@@ -43,19 +69,7 @@ async def read_back(
         partition: held.end if until is None else until.get(partition, held.end)
         for partition, held in enumerate(ranges)
     }
-    starts: dict[int, int] = {}
-    # Of a busy partition only the newest fit: how many before them are left out.
-    cut: dict[int, int] = {}
-    complete = True
-    for partition, held in enumerate(ranges):
-        first = await broker.offset_at(topic, partition, since)
-        oldest = max(first, held.begin)
-        start = max(oldest, ends[partition] - max(1, most // len(ranges)))
-        complete = complete and start == oldest
-        if start < ends[partition]:
-            starts[partition] = start
-            if start > oldest:
-                cut[partition] = start - oldest
+    starts, cut, complete = await _starts(broker, topic, ranges, ends, since, most)
     batches: list[Seen] = []
     reader = await broker.reader({(topic, partition): start for partition, start in starts.items()})
     left = dict(starts)

@@ -45,6 +45,7 @@ def test_errors_have_a_rate():
     """The rise since the last figures, by the time between; a worker that began anew has none."""
     figures = Figures()
     figures.take("0", published(NOW, errors=10, dead_lettered=4))
+    assert figures.merged(STAGES, NOW)["stages"]["prices"]["errors_per_second"] is None
     figures.take("0", published(NOW + 2_000, errors=16, dead_lettered=4))
     prices = figures.merged(STAGES, NOW + 2_000)["stages"]["prices"]
     assert (prices["errors_per_second"], prices["dead_letters_per_second"]) == (3.0, 0.0)
@@ -138,7 +139,7 @@ def test_every_measure_reads_its_figure():
         "out rate > 1": 4,
         "restarts > 1": 2,
         "error rate > 1": 0.5,
-        "dead letter rate > 1": 0,
+        "dead letter rate > 1": None,
         "health == ok": "ok",
         "latency p99 > 1 s": 0.003,
         "processing p50 > 1 s": 0.001,
@@ -146,6 +147,26 @@ def test_every_measure_reads_its_figure():
     for when, value in expected.items():
         assert measured(figures, rule(when)) == value, when
     assert measured(merge([], "flow"), rule("latency p99 > 1 s")) is None
+
+
+def test_what_fired_before_a_restart_fires_on():
+    """Nothing is told anew, and nothing is taken for over because no figure was heard yet."""
+    slow, dear = rule("dead letter rate > 1"), rule("price of orders > 100", by="symbol")
+    old = Alerts((slow, dear))
+    old.judge(slow, {"prices": 5}, NOW)
+    old.judge(dear, {"A": 200, "B": 300}, NOW)
+    old.judge(dear, {"A": 200, "B": 3}, NOW + 1_000)
+    alerts = Alerts((slow, dear))
+    alerts.remember(list(reversed(old.events)), NOW + 60_000)
+    firing = [(state["subject"], state["state"], state["since"]) for state in alerts.as_dict()["states"]]
+    assert firing == [("prices", "firing", NOW), ("A", "firing", NOW)]
+    soon = NOW + 61_000
+    assert alerts.judge_stages({"prices": merge([], "flow")}, soon) == []
+    assert alerts.judge_stages({"prices": merge([stage()], "flow")}, soon) == []
+    assert alerts.judge(dear, {}, soon) == []
+    (ended,) = alerts.judge_stages({"prices": merge([stage(dead_letters_per_second=0)], "flow")}, soon)
+    assert (ended["subject"], ended["state"]) == ("prices", "resolved")
+    assert [event["state"] for event in alerts.judge(dear, {}, NOW + 60_000 + 300_000)] == ["resolved"]
 
 
 def test_a_field_is_watched_by_series(seen):

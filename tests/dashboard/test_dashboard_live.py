@@ -55,7 +55,7 @@ async def test_a_past_that_is_too_much_is_a_gap(dashboard, monkeypatch):
             await viewer.watch("prices")
             part = await viewer.part("prices")
             [[start, end, records]] = part["data"]["gaps"]
-            assert (end, records) == (now - 30_000 + 25, 25)
+            assert (end, records) == (now - 30_000 + 21, 21)
             assert start < now - 55_000
 
 

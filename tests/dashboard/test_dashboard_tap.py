@@ -8,7 +8,7 @@ from streamweaver import BrokerError, Fetched, PartitionRange, StorageError
 from streamweaver.codecs import Json
 from streamweaver.views.seen import in_order
 from streamweaver_dashboard import tap as module
-from streamweaver_dashboard.read_back import read_back
+from streamweaver_dashboard.read_back import read_back, shares
 from streamweaver_dashboard.tap import Tap
 
 NOW = 1_750_000_000_000
@@ -180,3 +180,16 @@ def test_merged_batches_are_in_the_order_of_time(seen, records):
     for partition in range(3):
         numbers = [value["n"] for batch in merged if batch.partition == partition for value in batch.values]
         assert numbers == list(range(len(numbers)))
+
+
+@given(st.dictionaries(st.integers(0, 9), st.integers(0, 1_000), max_size=8), st.integers(1, 3_000))
+def test_a_past_that_is_too_much_is_shared_evenly(wanted, most):
+    """Who wants little gets it all; of the others each gets the same; nothing is given away, and little too much."""
+    given = shares(wanted, most)
+    assert given.keys() == wanted.keys()
+    assert all(given[name] <= wanted[name] for name in wanted)
+    assert sum(given.values()) >= min(sum(wanted.values()), most) if most >= len(wanted) else True
+    assert sum(given.values()) <= most + len(wanted)
+    short = [given[name] for name in wanted if given[name] < wanted[name]]
+    assert not short or max(short) - min(short) <= 1
+    assert not short or min(short) + 1 >= max(given.values())

@@ -73,7 +73,7 @@ export interface Topic {
   retention_ms: number | null;
   retention_bytes: number | null;
   cleanup: string;
-  role: "data" | "dead_letters" | "metrics" | "replay" | "alerts";
+  role: "data" | "dead_letters" | "settled_letters" | "metrics" | "replay" | "alerts";
 }
 
 export type PanelKind = "line" | "bar" | "feed" | "number" | "table" | "heatmap" | "gauge";
@@ -151,7 +151,7 @@ export interface StageMetrics {
   units: number;
   in_per_second: number;
   out_per_second: number;
-  errors_per_second: number;
+  errors_per_second: number | null;
   lag_records: number | null;
   lag_seconds: number | null;
   processing_ms: Percentiles | null;
@@ -165,7 +165,7 @@ export interface Metrics {
   workers: number;
   stale_seconds: number;
   stages: Record<string, StageMetrics>;
-  topics: Record<string, { per_second: number; records: number }>;
+  topics: Record<string, { per_second: number | null; records: number }>;
 }
 
 export const HISTORY_COLUMNS = [
@@ -205,6 +205,8 @@ export type Gap = [from: number, to: number, records: number | null];
 interface Common {
   unusable?: number;
   gaps?: Gap[];
+  /** How many of the oldest records or rows would not have fitted into a message. */
+  left_out?: number;
 }
 
 export interface LineData extends Common {
@@ -249,7 +251,8 @@ export interface TableData extends Common {
 export interface HeatmapData extends Common {
   x: Json[];
   y: Json[];
-  cells: [x: number, y: number, value: number][];
+  /** Three columns: index into x, index into y, value. */
+  cells: [x: number[], y: number[], value: number[]];
   other: number;
 }
 

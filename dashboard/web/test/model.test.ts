@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { PanelModel } from "../src/panels/model";
-import type { Columns, Panel, PanelKind, Part } from "../src/protocol";
+import type { Columns, FeedData, Panel, PanelKind, Part } from "../src/protocol";
 
 const panel = (kind: PanelKind, more: Partial<Panel> = {}): Panel => ({
   id: "p", title: "P", from: "t", kind, y: null, by: null, split: null, fields: null, where: null, show: null, top: null,
@@ -20,6 +20,17 @@ describe("PanelModel", () => {
     expect(model.take(feed(8, false, [3, 4], 5))).toBe(true);
     expect(model.feed.map((row) => row.offset)).toEqual([2, 3, 4]);
     expect(model.feedHidden).toBe(5);
+  });
+
+  it("tells how many were left out, until newer ones are in their place", () => {
+    const model = new PanelModel(panel("feed", { limit: 3 }));
+    const snapshot = feed(1, true, [3]);
+    model.take({ ...snapshot, data: { ...(snapshot.data as FeedData), left_out: 2 } });
+    expect(model.leftOut).toBe(2);
+    model.take(feed(2, false, [4]));
+    expect(model.leftOut).toBe(1);
+    model.take(feed(3, false, [5, 6]));
+    expect(model.leftOut).toBe(0);
   });
 
   it("asks for a snapshot once when a sequence number is missing, and counts the gap", () => {

@@ -11,8 +11,11 @@ import { Steady } from "../ui/steady";
 import { layers, layout } from "./layout";
 import { type Edge, flowOf, graphOf, isBehind, type Node } from "./model";
 
-const NODE = { width: 156, height: 46 };
-const NARROW = { width: 132, height: 46 };
+const NODE = { width: 156, widest: 240, height: 46 };
+const NARROW = { width: 132, widest: 170, height: 46 };
+const LETTER = 7.4;
+/** What stands beside a name: the mark of its health, and the space around. */
+const BESIDE = 48;
 /** Pixels out of view from which on an edge says that the graph goes on. */
 const EDGE = 12;
 
@@ -39,12 +42,18 @@ export function PipelineGraph({ pipeline, own, chosen }: { pipeline: Pipeline; o
 
   const { nodes, edges } = graphOf(pipeline, own);
   const down = width < 720;
-  const node = down ? NARROW : NODE;
+  const node = roomFor(nodes, down ? NARROW : NODE);
   const depth = 1 + Math.max(0, ...layers(nodes, edges).values());
   const room = depth > 1 ? (width - depth * node.width) / (depth - 1) : 0;
   const gap = down ? { layer: 54, node: 12 } : { layer: Math.min(190, Math.max(92, Math.floor(room))), node: 14 };
   const placed = layout(nodes, edges, { node, gap, down });
   const newest = metrics.value;
+  const first = nodes[0]?.id ?? "";
+  useEffect(() => {
+    const at = placed.places.get(placed.places.has(chosen) ? chosen : first);
+    if (box.current && at) bringIntoView(box.current, at, node);
+  }, [chosen, first, placed.width, placed.height, width]);
+
   const left = Math.max(0, Math.floor((width - placed.width) / 2));
 
   return (
@@ -76,6 +85,18 @@ export function PipelineGraph({ pipeline, own, chosen }: { pipeline: Pipeline; o
       </div>
     </div>
   );
+}
+
+/** The longest name decides, within bounds: names that are cut look the same. */
+function roomFor(nodes: readonly Node[], size: typeof NODE): Size {
+  const longest = Math.max(0, ...nodes.map((node) => node.name.length));
+  return { width: Math.round(Math.min(size.widest, Math.max(size.width, BESIDE + LETTER * longest))), height: size.height };
+}
+
+/** Scrolls the graph, never the page, and only when the node is not in view already. */
+function bringIntoView(box: HTMLElement, at: Point, node: Size): void {
+  if (at.x < box.scrollLeft || at.x + node.width > box.scrollLeft + box.clientWidth) box.scrollLeft = at.x + node.width / 2 - box.clientWidth / 2;
+  if (at.y < box.scrollTop || at.y + node.height > box.scrollTop + box.clientHeight) box.scrollTop = at.y + node.height / 2 - box.clientHeight / 2;
 }
 
 type Point = { x: number; y: number };
@@ -142,7 +163,7 @@ function GraphNode({ node, x, y, size, chosen, steady }: { node: Node; x: number
       aria-current={chosen ? "true" : undefined}
       style={{ left: `${x}px`, top: `${y}px`, width: `${size.width}px`, height: `${size.height}px` }}
     >
-      <span class="node-name">
+      <span class="node-name" title={node.name}>
         {!isStage ? null : stale ? <UnheardMark /> : <HealthMark health={health} />}
         <span>{inert(node.name, 60)}</span>
       </span>

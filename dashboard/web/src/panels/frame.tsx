@@ -174,8 +174,8 @@ export function PanelFrame({ panel }: { panel: Panel }) {
 /** What the data of a panel lacks: shown beside its title, never silently. */
 function PanelFacts({ feed }: { feed: PanelFeed }) {
   const facts = useShown(feed, true, 1000, () => {
-    const { unusable, gaps, resyncs } = feed.model;
-    return { unusable, gaps, resyncs };
+    const { unusable, gaps, resyncs, leftOut } = feed.model;
+    return { unusable, gaps, resyncs, leftOut };
   });
   const lost = facts.gaps.reduce((sum, [, , many]) => sum + (many ?? 0), 0);
   const spans = facts.gaps.map(([from, to, many]) => `${clock(from)} \u2013 ${clock(to)}: ${many === null ? "number not known" : plural(many, "record")}`);
@@ -189,6 +189,11 @@ function PanelFacts({ feed }: { feed: PanelFeed }) {
       {facts.resyncs ? (
         <span title="Updates went missing between server and page; the panel was filled anew.">
           <Badge tone="info">{plural(facts.resyncs, "update gap")}, filled</Badge>
+        </span>
+      ) : null}
+      {facts.leftOut ? (
+        <span title="The oldest would not have fitted into one message of a megabyte. Fewer fields, or a lower limit, make room.">
+          <Badge tone="warn">{plural(facts.leftOut, feed.model.panel.kind === "table" ? "row" : "record")} left out</Badge>
         </span>
       ) : null}
       {facts.unusable ? (
@@ -224,7 +229,7 @@ interface BodyProps {
 }
 
 function PanelBody({ feed, live, search, range, zoom }: BodyProps) {
-  const state = useShown(feed, true, 250, () => ({ error: feed.model.error, empty: feed.model.empty }));
+  const state = useShown(feed, true, 250, () => ({ error: feed.model.error, empty: feed.model.empty, hollow: feed.model.hollow }));
   if (state.error) return <Trouble message={state.error} />;
   if (state.empty)
     return (
@@ -234,6 +239,7 @@ function PanelBody({ feed, live, search, range, zoom }: BodyProps) {
     );
   switch (feed.model.panel.kind) {
     case "line":
+      if (state.hollow) return <Empty title="No records in this span" />;
       return <LinePanel feed={feed} live={live} search={search} range={range} onZoom={zoom} />;
     case "bar":
       return <BarPanel feed={feed} live={live} search={search} />;

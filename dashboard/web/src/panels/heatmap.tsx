@@ -9,10 +9,11 @@ import { Empty } from "../ui/notice";
 export function HeatmapPanel({ feed, live, search }: { feed: PanelFeed; live: boolean; search: string }) {
   const data = useShown(feed, live, 500, () => feed.model.heatmap);
   if (!data) return null;
-  if (data.cells.length === 0) return <Empty title="No records in this span" />;
+  const [xs, ys, values] = data.cells;
+  if (values.length === 0) return <Empty title="No records in this span" />;
   const wanted = search.toLowerCase();
-  const cells = new Map(data.cells.map(([x, y, value]) => [y * data.x.length + x, value]));
-  const highest = Math.max(...cells.values());
+  const cells = new Map(values.map((value, at) => [(ys[at] ?? 0) * data.x.length + (xs[at] ?? 0), value]));
+  const highest = Math.max(...values);
   return (
     <div class="heatmap" tabIndex={0} role="region" aria-label={`${feed.model.panel.title}: table`}>
       <table>

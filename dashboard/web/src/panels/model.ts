@@ -11,6 +11,8 @@ export class PanelModel {
   error: string | null = null;
   unusable = 0;
   gaps: Gap[] = [];
+  /** Of the records or rows with which it began, so many were left out. */
+  leftOut = 0;
   /** Times that a delta did not fit and a snapshot was asked for. */
   resyncs = 0;
   private asked = false;
@@ -29,6 +31,11 @@ export class PanelModel {
 
   get empty(): boolean {
     return !this.line && !this.table && !this.bar && !this.number && !this.heatmap && this.seq === null;
+  }
+
+  /** A line without a series: there are no records in its span. */
+  get hollow(): boolean {
+    return this.line !== null && this.line.series.length === 0;
   }
 
   /** Takes a part; false: it does not fit, ask for a snapshot. */
@@ -53,7 +60,10 @@ export class PanelModel {
     this.error = null;
     this.complete = part.complete ?? true;
     if (!part.data) return true;
-    if (part.snapshot) this.gaps = part.data.gaps ?? [];
+    if (part.snapshot) {
+      this.gaps = part.data.gaps ?? [];
+      this.leftOut = part.data.left_out ?? 0;
+    }
     if (part.data.unusable !== undefined) this.unusable = part.data.unusable;
     this.put(part);
     return true;
@@ -69,6 +79,8 @@ export class PanelModel {
       }
       case "feed": {
         const data = part.data as FeedData;
+        // Newer records take the place of those that were left out.
+        if (!part.snapshot) this.leftOut = Math.max(0, this.leftOut - data.records.time.length);
         this.feed = append(part.snapshot ? [] : this.feed, rows(data.records), this.panel.limit ?? 100);
         this.feedHidden = (part.snapshot ? 0 : this.feedHidden) + (data.hidden ?? 0);
         break;

@@ -83,7 +83,7 @@ export function Options({ options }: { options: readonly Option[] }) {
       {options.map((option) => (
         <div key={option.name} class={option.is_default ? "is-default" : ""}>
           <dt title={option.help}>{breakable(option.name)}</dt>
-          <dd>{option.secret ? (option.value === null ? <span class="muted">not set</span> : <Badge tone="calm">secret, set</Badge>) : <code>{oneLine(option.value, 200)}</code>}</dd>
+          <dd>{option.value === null ? <span class="muted">not set</span> : option.secret ? <Badge tone="calm">secret, set</Badge> : <code>{oneLine(option.value, 200)}</code>}</dd>
           <dd class="options-help">{option.help}</dd>
         </div>
       ))}

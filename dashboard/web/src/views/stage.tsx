@@ -5,10 +5,10 @@ import { useEffect, useRef } from "preact/hooks";
 import { api, messageOf } from "../api";
 import { metrics, staleSince } from "../live/store";
 import { extend } from "./stage_history";
-import type { HistoryColumn, StageDetail, StageHistory, StageMetrics } from "../protocol";
+import type { HistoryColumn, Json, StageDetail, StageHistory, StageMetrics } from "../protocol";
 import { HealthBadge, UnheardBadge } from "../ui/badge";
 import { count, exact, millis, NOTHING, plural, rate, span, words } from "../ui/format";
-import { inert, oneLine } from "../ui/inert";
+import { inert } from "../ui/inert";
 import { Empty, Trouble } from "../ui/notice";
 import { colourName, DASHES, shapeOf } from "../ui/palette";
 import { link } from "../ui/router";
@@ -95,8 +95,8 @@ export function StageView({ name }: { name: string }) {
           <dl class="options">
             <Fact name="delivery">{words(stage.delivery)}</Fact>
             <Fact name="on error">{words(stage.on_error)}</Fact>
-            <Fact name="retry">{oneLine(stage.retry, 200)}</Fact>
-            <Fact name="restart">{oneLine(stage.restart, 200)}</Fact>
+            <Fact name="retry">{tries(stage.retry)}</Fact>
+            <Fact name="restart">{tries(stage.restart)}</Fact>
             {stage.key ? <Fact name="key">{stage.key}</Fact> : null}
             {stage.rate ? <Fact name="rate">{rate(stage.rate)}</Fact> : null}
             {stage.timeout_seconds ? <Fact name="timeout">{span(stage.timeout_seconds)}</Fact> : null}
@@ -113,6 +113,14 @@ export function StageView({ name }: { name: string }) {
 /** Counts have no value between two of them, so neither has their scale. */
 function whole(value: number): string {
   return Number.isNaN(value) || Number.isInteger(value) ? count(value) : "";
+}
+
+/** "5 attempts, after 1.0 s to 60 s, counted anew after 5 min": a policy as a person would say it. */
+function tries(policy: Record<string, Json>): string {
+  const seconds = (name: string): string => span(Number(policy[`${name}_seconds`]));
+  const attempts = policy["attempts"] === null ? "any number of attempts" : plural(Number(policy["attempts"]), "attempt");
+  const anew = policy["reset_seconds"] === undefined ? "" : `, counted anew after ${seconds("reset")}`;
+  return policy["attempts"] === 0 ? "none" : `${attempts}, after ${seconds("initial")} to ${seconds("longest")}${anew}`;
 }
 
 function Fact({ name, children }: { name: string; children: string }) {
@@ -150,14 +158,14 @@ function Tiles({ of }: { of: StageMetrics }) {
     ["errors", count(of.errors), plural(of.retries, "retry", "retries")],
     ["dead letters", count(of.dead_lettered), `${count(of.skipped)} skipped, ${count(of.filtered)} filtered`],
     ["restarts", count(of.restarts), of.lost ? `${count(of.lost)} lost` : "none lost"],
-    ["now", inert(of.activity, 40), of.activity_seconds > 1 ? `for ${span(of.activity_seconds)}` : `${count(of.in_flight)} in flight`],
+    ["now", inert(of.activity, 90), of.activity_seconds > 1 ? `for ${span(of.activity_seconds)}` : `${count(of.in_flight)} in flight`],
   ];
   return (
     <dl class="tiles">
       {tiles.map(([name, value, second]) => (
         <div key={name} class={(name === "errors" && of.errors) || (name === "dead letters" && of.dead_lettered) || (name === "lag" && (of.lag_seconds ?? 0) > 10) ? "tile-loud" : ""}>
           <dt>{name}</dt>
-          <dd>{value}</dd>
+          <dd class={name === "now" ? "tile-words" : ""}>{value}</dd>
           <dd class="small muted">{second}</dd>
         </div>
       ))}

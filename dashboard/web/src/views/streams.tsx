@@ -41,7 +41,8 @@ function Flow() {
   const steady = useRef(new Steady(1500, 0.03));
   const topics = (pipeline.value?.topics ?? []).filter((topic) => topic.role === "data");
   const newest = metrics.value;
-  const total = newest ? topics.reduce((sum, topic) => sum + (newest.topics[topic.name]?.per_second ?? 0), 0) : null;
+  const rates = topics.map((topic) => newest?.topics[topic.name]?.per_second ?? null).filter((each) => each !== null);
+  const total = rates.length ? rates.reduce((sum, each) => sum + each, 0) : null;
   const shown = steady.current.next(total, performance.now());
   return (
     <p class="view-facts">

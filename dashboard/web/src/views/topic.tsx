@@ -75,7 +75,7 @@ function Partitions({ of }: { of: TopicDetail }) {
     <ul class="partitions" aria-label="Partitions">
       {of.partitions.map((partition) => (
         <li key={partition.partition}>
-          <span class="muted">{partition.partition}</span>
+          <span class="muted">partition {partition.partition}</span>
           <span class="partition-offsets">{exact(partition.begin)} {"\u2013"} {exact(partition.end)}</span>
           <span class="partition-bar" aria-hidden="true"><span style={{ width: `${(100 * partition.records) / most}%` }} /></span>
           <span class="unseen">{plural(partition.records, "record")}</span>
