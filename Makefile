@@ -90,6 +90,8 @@ docs-check: docs ## links, decision pages, plugin help, stale reference pages, a
 
 soak: setup ## long runs
 	@$(BIN)/pytest -m soak --timeout 3600 $(ARGS)
+	@# Properties are tried with far more examples than in `make test`. (pytest ends with 5 where there are none.)
+	@$(BIN)/pytest $(PARALLEL) -m "hypothesis and not soak" --hypothesis-profile long --timeout 3600 $(ARGS) || [ $$? = 5 ]
 
 bench: setup ## speed against reference loops, measured in the same run
 	@$(BIN)/python benchmarks/ratios.py --check

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says more about who else uses the machine than about the code.
-settings.register_profile("streamweaver", deadline=None)
+settings.register_profile("streamweaver", deadline=None, max_examples=50)
+settings.register_profile("long", settings.get_profile("streamweaver"), max_examples=2_000)  # by `make soak`
 settings.load_profile("streamweaver")
 
 # The width that tables keep to is what the test says, not that of who runs it (the workers of pytest-xdist set one).
