@@ -24,7 +24,7 @@ from streamweaver_brokers.kafka.table import Last, Table
 
 VERSION = 2
 
-PIECE_VALUES = 10_000
+PIECE_VALUES = 4_000
 """About how many values are copied, encoded or decoded at once: some milliseconds."""
 
 _encode = msgspec.msgpack.Encoder().encode

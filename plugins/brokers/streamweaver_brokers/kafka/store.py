@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from zlib import adler32
 
-PARTS = 127
+PARTS = 509
 """A prime, so that both halves of a checksum have a say in where a key goes."""
 
 Part = dict[bytes, bytes]
