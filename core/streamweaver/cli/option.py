@@ -57,7 +57,8 @@ class WorkerName(click.ParamType[str]):
 
 def file_argument(command: F) -> F:
     """Add FILE, the pipeline file."""
-    return click.argument("file", type=click.Path(path_type=Path))(command)
+    # Reading it says why it cannot be read, in the one form that findings have.
+    return click.argument("file", type=click.Path(path_type=Path, readable=False))(command)
 
 
 def set_option(command: F) -> F:

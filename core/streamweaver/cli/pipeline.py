@@ -116,7 +116,7 @@ def up(
     ctx.exit(up_pipeline(file, overrides + dashboard_overrides(port, no_dashboard), wishes))
 
 
-@group.command()
+@group.command(short_help="Check a pipeline file, and tell every mistake at once.")
 @file_argument
 @set_option
 @data_option
@@ -160,7 +160,7 @@ def graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
     print_graph(file, overrides, form)
 
 
-@group.command()
+@group.command(short_help="Show the stages of a running pipeline, and how they do.")
 @file_argument
 @data_option
 @json_option("Print one JSON object: the newest figures, and whether the pipeline runs.")
@@ -178,7 +178,7 @@ def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> 
     ctx.exit(print_status(file, data, as_json))
 
 
-@group.command()
+@group.command(short_help="Write a first pipeline, with comments, that runs as it is.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".", required=False)
 @click.option("--name", metavar="NAME", help="Name of the pipeline.  [default: the folder's]")
 def init(folder: Path, name: str | None) -> None:
@@ -220,7 +220,7 @@ def move(file: Path, to: tuple[str, ...], overrides: tuple[str, ...], data: Path
     move_pipeline(file, overrides, to, data, as_json)
 
 
-@group.command()
+@group.command(short_help="Print the JSON Schema of pipeline files.")
 def schema() -> None:
     """Print the JSON Schema of pipeline files, with the options of every installed plugin, for editors and checks.
 

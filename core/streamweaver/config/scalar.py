@@ -3,7 +3,7 @@
 import re
 
 # A longer number is surely none, and Python refuses to read it.
-_LONGEST = 200
+LONGEST_NUMBER = 200
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -27,7 +27,7 @@ def typed(text: str) -> bool | int | float | str | None:
     """
     if text in _WORDS:
         return _WORDS[text]
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST_NUMBER:
         return text
     if _INT.fullmatch(text):
         return int(text)

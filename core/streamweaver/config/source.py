@@ -26,6 +26,12 @@ _TAGGED_TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "null": (type(None),),
 }
+_HINTS = {
+    "mapping values are not allowed in this context": "; text that holds ': ' must be in quotes, and a key's colon "
+    "needs a space behind it, also on the line before",
+    "did not find expected key": "; look at the indentation: what belongs together begins in the same column",
+}
+"""What to do about what the parser says."""
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -41,7 +47,9 @@ def load(path: Path, findings: Findings | None = None) -> Node:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # Without the cause, since that holds the whole file.
-        raise _failed(Mark(name), f"is no UTF-8: byte {error.start} cannot be decoded") from None
+        line, start = raw.count(b"\n", 0, error.start) + 1, raw.rfind(b"\n", 0, error.start) + 1
+        column = len(raw[start : error.start].decode(errors="replace")) + 1
+        raise _failed(Mark(name, line, column), "is no UTF-8 from here on; save the file as UTF-8") from None
     return parse(text, name, findings=findings)
 
 
@@ -120,8 +128,11 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             at = error.problem_mark or error.context_mark
             mark = self.place(at.line, at.column) if at else Mark(self.name)
-            context = f" ({error.context})" if error.context else ""
-            self.findings.add(mark, f"not valid YAML: {error.problem}{context}{self._hint(at)}")
+            began, context = error.context_mark, error.context or ""
+            if self.located and at and began and began.line < at.line:
+                context += f" that begins on line {began.line + 1}"
+            context = f" ({context})" if context else ""
+            self.findings.add(mark, f"not valid YAML: {error.problem}{context}{self._hint(at, error.problem or '')}")
             return None
         return root
 
@@ -185,7 +196,8 @@ class _Composer:
                 whole = whole and not (isinstance(inner, yaml.ScalarEvent) and inner.value == "<<")
                 continue
             if key in values:
-                self.findings.add(at, f"key {key!r} is given twice; first on line {keys[key].line}")
+                first = f"; first on line {keys[key].line}" if self.located else ""
+                self.findings.add(at, f"key {key!r} is given twice{first}")
                 continue
             values[key], keys[key] = value, at
         return Node("mapping", values, mark, keys=keys, unresolved=not whole)
@@ -219,14 +231,17 @@ class _Composer:
     def _mark(self, event: Any) -> Mark:
         return self.place(event.start_mark.line, event.start_mark.column)
 
-    def _hint(self, at: Any) -> str:
+    def _hint(self, at: Any, problem: str) -> str:
         lines = self.text.splitlines()
         line = lines[at.line] if at and at.line < len(lines) else ""
-        if line[at.column : at.column + 1] == "\t" if at else False:
+        first = line[at.column : at.column + 1] if at else ""
+        if first == "\t":
             return "; indent with spaces, not with tabs"
         if "${" in line:
             return "; a reference inside [ ] or { } must be in quotes, or the list or mapping in block style"
-        return ""
+        if first and first in "@`%":
+            return f"; text that begins with {first} must be in quotes"
+        return _HINTS.get(problem, "")
 
 
 def _failed(mark: Mark, message: str) -> ConfigError:

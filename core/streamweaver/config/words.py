@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from streamweaver.config.node import Node
-from streamweaver.config.scalar import typed
+from streamweaver.config.scalar import LONGEST_NUMBER, typed
 from streamweaver.plugin import Bounds
 from streamweaver.units import Seconds, Size
 
@@ -151,7 +151,7 @@ def _hint_for_text(text: str, plain: bool, wanted: set[Any]) -> str:
     if not plain and any(type(typed(text)) in meant.get(type_, ()) for type_ in wanted):
         return "remove the quotes"
     if wanted & {int, float} and re.fullmatch(r"[0-9][0-9_,]*", text):
-        return "write the digits alone, without leading zeros"
+        return "" if len(text) > LONGEST_NUMBER else "write the digits alone, without leading zeros"
     return ""
 
 

@@ -78,6 +78,9 @@ class _Reader:
         draft.delivery = usual if tree.get("delivery") is None else _word(tree, "delivery", Delivery)
         draft.broker = self._broker(tree)
         draft.default_codec = self._codec(DEFAULT_CODEC, tree)
+        known = {*SECTIONS, *option_fields(PipelineConfig)}
+        # What stands under an unknown key may be a section whose name is misspelt.
+        draft.sections_known = all(key in known or child.kind != "mapping" for key, child in tree.value.items())
         for name, node in self._entries(draft, "topics", TOPIC_NAME):
             topic = self._topic(node)
             if topic is None:
@@ -97,7 +100,7 @@ class _Reader:
         node = draft.tree.get(section)
         # Nothing at all is an empty section: one in which everything is commented out.
         if node is None or (node.kind == "scalar" and node.value is None):
-            draft.sections_known = draft.sections_known and not draft.tree.unresolved
+            draft.sections_known &= not draft.tree.unresolved
             return
         if structure(node, dict[str, Any], findings=self.findings) is None:
             draft.sections_known = False
@@ -118,11 +121,15 @@ class _Reader:
         return None if plugin is None else self._options(plugin, node, words)
 
     def _plugin(self, kind: Kind, node: Node, name: str) -> Plugin | None:
+        place = node.get("use") or node
         try:
-            return self._registry.load(kind, name)
+            plugin = self._registry.load(kind, name)
         except PluginError as error:
-            self.findings.add(node.get("use") or node, str(error))
+            self.findings.add(place, str(error))
             return None
+        if plugin.deprecated:
+            self.findings.add(place, f"{name} is deprecated: {plugin.deprecated}", warning=True)
+        return plugin
 
     def _options(self, plugin: Plugin, node: Node, words: set[str]) -> PluginUse | None:
         try:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -305,6 +306,25 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> No
     """Look again and again, as long as the process lives; the time limit of the test is the limit."""
     while not condition():
         assert process.poll() is None
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(run, shop: Path) -> None:
+    """It is a failure of the run, located in the file, with what to do; nothing waits for restarts."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        live = f"  live: {{use: websocket, from: priced, port: {port}}}\n"
+        Path("shop.yaml").write_text(Path("shop.yaml").read_text() + live)
+        line = len(Path("shop.yaml").read_text().splitlines())
+        said = run("pipeline", "up", "shop.yaml", "--until-idle")
+        assert "stage live: not connected: websocket: port" in run("pipeline", "check", "shop.yaml", "--connect").err
+    assert said.status == 1
+    (failed,) = [each for each in said.err.splitlines() if each.startswith("failed: ")]
+    assert failed == (
+        f"failed: shop.yaml:{line}:15: stage live: websocket: port {port} of 127.0.0.1 is in use: "
+        "stop the other program, or set another `port`"
+    )
 
 
 def test_tools_work_beside_a_running_pipeline(run, shop: Path) -> None:

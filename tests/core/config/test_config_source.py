@@ -165,7 +165,10 @@ def test_both_parsers_give_the_same_marks(value: object, flow: bool) -> None:
         ("a: 1\nb: \ud800", ["f.yaml:2:4: character U+D800 is not allowed in YAML"]),
         ("a:\n\t- b\n", ["f.yaml:2:1: not valid YAML: found character that cannot start any token (while scanning for the next token); indent with spaces, not with tabs"]),
         ("a: [${env:X}]\n", ["f.yaml:1:6: not valid YAML: did not find expected ',' or ']' (while parsing a flow sequence); a reference inside [ ] or { } must be in quotes, or the list or mapping in block style"]),
-        ("a: b: c\n", ["f.yaml:1:5: not valid YAML: mapping values are not allowed in this context"]),
+        ("a: b: c\n", ["f.yaml:1:5: not valid YAML: mapping values are not allowed in this context; text that holds ': ' must be in quotes, and a key's colon needs a space behind it, also on the line before"]),
+        ("a: @b\n", ["f.yaml:1:4: not valid YAML: found character that cannot start any token (while scanning for the next token); text that begins with @ must be in quotes"]),
+        ("a:\n  b: 1\n c: 2\n", ["f.yaml:3:2: not valid YAML: did not find expected key (while parsing a block mapping that begins on line 1); look at the indentation: what belongs together begins in the same column"]),
+        ("a: 1\nb: 'x\nc: 2\n", ["f.yaml:4:1: not valid YAML: found unexpected end of stream (while scanning a quoted scalar that begins on line 2)"]),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_located(text: str, expected: list[str]) -> None:
@@ -219,7 +222,7 @@ def test_a_large_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
-    """Missing files, folders and bytes that are no UTF-8 are findings without a line."""
+    """Missing files and folders are findings without a line; bytes that are no UTF-8 have a place."""
     for name, expected in [
         ("none.yaml", "cannot be read: no such file or directory"),
         (".", "cannot be read: is a directory"),
@@ -228,10 +231,10 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
             load(tmp_path / name)
         assert str(caught.value) == f"{tmp_path / name}: {expected}"
         assert caught.value.findings[0].line == 0
-    (tmp_path / "latin.yaml").write_bytes(b"a: caf\xe9-canary\n")
+    (tmp_path / "latin.yaml").write_bytes("ü: 1\nä: ".encode() + b"caf\xe9-canary\n")
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "latin.yaml")
-    assert str(caught.value) == f"{tmp_path / 'latin.yaml'}: is no UTF-8: byte 6 cannot be decoded"
+    assert str(caught.value) == f"{tmp_path / 'latin.yaml'}:2:7: is no UTF-8 from here on; save the file as UTF-8"
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
