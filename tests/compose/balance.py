@@ -82,10 +82,15 @@ def _reference(pipeline: Path, folder: Path, name: str, topic: str, count: int) 
     program, data = Path(sys.executable).with_name("streamweaver"), folder / f"reference-{name}"
     settings = ("--set", f"producers.{name}.count={count}", "--set", f"producers.{name}.rate=1000000")
     up = (program, "pipeline", "up", pipeline, "--only", name, "--until-idle", "--no-dashboard", "--data", data)
-    subprocess.run([*up, *settings], check=True, capture_output=True, timeout=300)
-    tail = (program, "topic", "tail", pipeline, topic, "--data", data, "--json")
-    said = subprocess.run(tail, check=True, capture_output=True, text=True, timeout=300).stdout
+    _said(*up, *settings)
+    said = _said(program, "topic", "tail", pipeline, topic, "--data", data, "--json")
     return [json.loads(line) for line in said.splitlines()]
+
+
+def _said(*command: object) -> str:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stderr[-3000:]}"
+    return done.stdout
 
 
 def _averages(written: dict[int, list[dict[str, Any]]]) -> None:
