@@ -1,10 +1,17 @@
 """State in memory is what the topic says, read anew or brought up to date."""
 
+import asyncio
+from time import monotonic
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver.testing.broker import fresh, lane_of, topic
-from streamweaver_brokers.kafka.table import POSITION, Table, stored_key
+from streamweaver_brokers.kafka.client import Clients
+from streamweaver_brokers.kafka.table import PIECE_RECORDS, POSITION, REUSE_SECONDS, Table, restore, stored_key
 
 changes_of = st.lists(
     st.tuples(st.sampled_from(["a", "b.c", ""]), st.binary(max_size=3), st.none() | st.binary(max_size=3)), max_size=30
@@ -51,3 +58,74 @@ async def test_much_state_is_restored(launch) -> None:
     await broker.close()
     async with lane_of(await launch(), group, name) as lane:
         assert dict(lane.state_items("store", 0)) == wanted
+
+
+async def put(broker: Any, values: dict[bytes, bytes]) -> TopicPartition:
+    """Store values as a lane does; return the partition of the state topic that holds them."""
+    group = fresh("group")
+    async with lane_of(broker, group, await topic(broker)) as lane:
+        unit = lane.begin()
+        unit.put_state("store", 0, values)
+        await unit.commit()
+    return TopicPartition(f"{group}.state", 0)
+
+
+async def test_a_table_is_fresh_when_it_has_been_read(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that fails makes no old table a fresh one: from try to try it would outlive the tombstones."""
+    broker = await launch()
+    session = broker._session
+    part = await put(broker, {b"key": b"value"})
+    old = monotonic() - REUSE_SECONDS + 60
+    table = Table(fresh_at=old)
+
+    async def cut(*_: Any) -> None:
+        raise OSError("the network is cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clients, "start", cut)
+        with pytest.raises(OSError, match="the network is cut"):
+            await restore(session.clients, session.cluster, {part: table}, session.log)
+    assert table.fresh_at == old
+    await restore(session.clients, session.cluster, {part: table}, session.log)
+    assert monotonic() - table.fresh_at < 60
+    assert table.get("store", b"key") == b"value"
+
+
+async def test_a_table_that_nobody_has_followed_for_long_is_read_anew(launch: Any) -> None:
+    """What was deleted meanwhile may have left no tombstone: a table as it should be read on is not trusted."""
+    broker = await launch()
+    session = broker._session
+    part = await put(broker, {b"key": b"value"})
+    (end,) = (await session.cluster.ends([part])).values()
+    table = Table(next_offset=end, fresh_at=monotonic() - REUSE_SECONDS - 1)
+    table.set(stored_key("store", b"gone"), b"value")
+    await restore(session.clients, session.cluster, {part: table}, session.log)
+    assert dict(table.items("store")) == {b"key": b"value"}
+
+
+async def test_others_have_a_turn_while_much_is_restored(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client hands out what it has fetched without ever waiting; other lanes must not wait for all of it."""
+    broker = await launch()
+    session = broker._session
+    part = await put(broker, {b"%d" % number: b"value" for number in range(5 * PIECE_RECORDS)})
+    turns, seen, read = 0, [], Table.read
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    def noted(table: Table, records: Any, position: int) -> None:
+        if records:
+            seen.append(turns)
+        read(table, records, position)
+
+    monkeypatch.setattr(Table, "read", noted)
+    working = asyncio.create_task(others())
+    table = Table()
+    await restore(session.clients, session.cluster, {part: table}, session.log)
+    working.cancel()
+    assert table.size == 5 * PIECE_RECORDS
+    assert len(seen) >= 5
+    assert len(set(seen)) == len(seen)
