@@ -20,6 +20,11 @@ def has_code(path: Path) -> bool:
 
 VIEWS = ("bar", "column", "feed", "field", "line", "make", "number", "seen", "table", "update", "window")
 
+BROKER = (
+    *("writing", "topic_checks", "row_checks", "unit_checks"),
+    *("group_checks", "state_checks", "waiting_checks", "reader_checks"),
+)
+
 ELSEWHERE = {
     "config/__init__.py": "core/config/test_config_facade.py",
     # Parts of the converter, which has no other user: what they do shows in what it says of a file.
@@ -34,7 +39,7 @@ ELSEWHERE = {
     # Views have one contract, and one file in which the same histories go through all of them.
     **{f"views/{name}.py": "core/views/test_views.py" for name in VIEWS},
     # A suite of checks, which brokers pass.
-    "testing/broker.py": "plugins/brokers/test_embedded_behaviour.py",
+    **{f"testing/broker/{name}.py": "plugins/brokers/test_embedded_behaviour.py" for name in BROKER},
 }
 """Modules whose tests stand in a file of another name, and which."""
 

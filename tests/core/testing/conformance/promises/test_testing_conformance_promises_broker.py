@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import streamweaver.testing.broker as suite_of_brokers
 from core.testing.conformance.promises.broken_brokers import BROKEN, plugin
 from streamweaver.plugin import plugin_of
-from streamweaver.testing.broker import CHECKS
+from streamweaver.testing.broker import CHECKS, writing
 from streamweaver.testing.conformance import Suite, check
 from streamweaver.testing.conformance.promises.broker import BROKER
 from streamweaver_brokers.embedded import Embedded
@@ -48,7 +47,7 @@ def test_a_proxy_that_alters_nothing_is_not_caught(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_broker_is_caught(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the behaviour that it breaks."""
-    monkeypatch.setattr(suite_of_brokers, "PATIENCE", 0.4)
+    monkeypatch.setattr(writing, "PATIENCE", 0.4)
     assert fails(Suite(plugin=plugin(BROKEN[name]), options=OPTIONS), name, tmp_path / "data")
 
 
