@@ -4,6 +4,9 @@ Everything a plugin author needs is here; `streamweaver.testing` holds what thei
 internal and may change at any time.
 """
 
+import warnings
+from typing import TYPE_CHECKING
+
 from streamweaver.contracts import (
     Broker,
     BrokerContext,
@@ -104,3 +107,17 @@ __all__ = [
     "sink",
     "transform",
 ]
+
+_OLD: dict[str, str] = {}
+"""Names that are on their way out, and the public name to write instead; they work until the API version rises."""
+
+if not TYPE_CHECKING:  # to a type checker, whatever is not above is not there
+
+    def __getattr__(name: str) -> object:
+        """Take an old name, and say what to write instead."""
+        if name not in _OLD:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            f"{__name__}.{name} is deprecated: write {__name__}.{_OLD[name]}", DeprecationWarning, stacklevel=2
+        )
+        return globals()[_OLD[name]]

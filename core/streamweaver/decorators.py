@@ -3,6 +3,9 @@
 Decorating registers nothing and changes nothing: the class or function gets a `Plugin` description as an attribute,
 and an entry point names it. A decorated function can still be called and tested as the plain function it is; its
 keyword-only parameters are its options, and `Annotated[str, "what it means"]` gives an option its help.
+
+Of every kind: `api` is the version of the plugin contract that it was written for, `example` is YAML that shows it in
+use, and `deprecated` says what to write instead: whoever still names the plugin is warned with that, at its line.
 """
 
 import inspect
@@ -89,6 +92,7 @@ def producer(
     blocking: bool = False,
     key: str | None = None,
     example: str = "",
+    deprecated: str = "",
 ) -> Callable[[T], T]: ...
 def producer(
     target: Any = None,
@@ -99,13 +103,16 @@ def producer(
     blocking: bool = False,
     key: str | None = None,
     example: str = "",
+    deprecated: str = "",
 ) -> Any:
     """Make a class with `produce`, or a (plain or async) generator function, a producer.
 
     `resumes` promises exact positions: what was stored before a restart does not come again, and nothing is left out.
     `blocking` has a plain generator run in a thread. `key` names the field that is the record key by default.
     """
-    return _decorate("producer", target, api=api, resumes=resumes, blocking=blocking, key=key, example=example)
+    return _decorate(
+        "producer", target, api=api, resumes=resumes, blocking=blocking, key=key, example=example, deprecated=deprecated
+    )
 
 
 @overload
@@ -119,6 +126,7 @@ def transform(
     blocking: bool = False,
     groups_by: str | None = None,
     example: str = "",
+    deprecated: str = "",
 ) -> Callable[[T], T]: ...
 def transform(
     target: Any = None,
@@ -128,6 +136,7 @@ def transform(
     blocking: bool = False,
     groups_by: str | None = None,
     example: str = "",
+    deprecated: str = "",
 ) -> Any:
     """Make a class with `process` or `process_record`, or a function, a transform.
 
@@ -135,7 +144,9 @@ def transform(
     second. `blocking` has plain code run in a thread. `groups_by` names the option whose value is the field by which
     the transform keeps its state; `check` then sees to it that equal values meet in one partition.
     """
-    return _decorate("transform", target, api=api, blocking=blocking, groups_by=groups_by, example=example)
+    return _decorate(
+        "transform", target, api=api, blocking=blocking, groups_by=groups_by, example=example, deprecated=deprecated
+    )
 
 
 @overload
@@ -150,6 +161,7 @@ def sink(
     blocking: bool = False,
     single: bool = False,
     example: str = "",
+    deprecated: str = "",
 ) -> Callable[[T], T]: ...
 def sink(
     target: Any = None,
@@ -160,6 +172,7 @@ def sink(
     blocking: bool = False,
     single: bool = False,
     example: str = "",
+    deprecated: str = "",
 ) -> Any:
     """Make a class with `write` or `write_record`, or a function, a sink.
 
@@ -167,25 +180,36 @@ def sink(
     it can give (see the contract `Sink`). `blocking` has plain code run in a thread. `single` asks for one instance
     per pipeline, however many workers run.
     """
-    return _decorate("sink", target, api=api, delivery=delivery, blocking=blocking, single=single, example=example)
+    return _decorate(
+        "sink",
+        target,
+        api=api,
+        delivery=delivery,
+        blocking=blocking,
+        single=single,
+        example=example,
+        deprecated=deprecated,
+    )
 
 
 @overload
 def codec(target: T, /) -> T: ...
 @overload
-def codec(name: str | None = None, /, *, api: int = 1, example: str = "") -> Callable[[T], T]: ...
-def codec(target: Any = None, /, *, api: int = 1, example: str = "") -> Any:
+def codec(name: str | None = None, /, *, api: int = 1, example: str = "", deprecated: str = "") -> Callable[[T], T]: ...
+def codec(target: Any = None, /, *, api: int = 1, example: str = "", deprecated: str = "") -> Any:
     """Make a class with `encode` and `decode` a codec."""
-    return _decorate("codec", target, api=api, example=example)
+    return _decorate("codec", target, api=api, example=example, deprecated=deprecated)
 
 
 @overload
 def broker(target: T, /) -> T: ...
 @overload
-def broker(name: str | None = None, /, *, api: int = 1, example: str = "") -> Callable[[T], T]: ...
-def broker(target: Any = None, /, *, api: int = 1, example: str = "") -> Any:
+def broker(
+    name: str | None = None, /, *, api: int = 1, example: str = "", deprecated: str = ""
+) -> Callable[[T], T]: ...
+def broker(target: Any = None, /, *, api: int = 1, example: str = "", deprecated: str = "") -> Any:
     """Make a class that fits the contract `Broker` a broker."""
-    return _decorate("broker", target, api=api, example=example)
+    return _decorate("broker", target, api=api, example=example, deprecated=deprecated)
 
 
 def _decorate(kind: Kind, target: Any, **declared: Any) -> Any:

@@ -67,6 +67,7 @@ def plugin(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
         "distribution": origin.distribution,
         "version": origin.version,
         "api": found.api,
+        "deprecated": found.deprecated or None,
         "guarantee": guarantee(found),
         "blocking": found.blocking,
         "single": found.single,
@@ -98,6 +99,7 @@ def _inner(kind: Any) -> tuple[type[Any] | None, str]:
 def facts(found: Mapping[str, Any]) -> dict[str, str]:
     """Return what there is to know about a described plugin beside its text and options: labels with sentences."""
     sentences = {
+        "deprecated": found["deprecated"],
         "guarantee": found["guarantee"],
         "groups by": found["groups_by"] and f"the field that its option `{found['groups_by']}` names",
         "key": found["key"] and f"the field `{found['key']}`, unless the stage says another",
@@ -304,7 +306,9 @@ class _SchemaMaker:
         return _by_use(names, [self._with_use(found, words, needed) for found in self._plugins[kind]])
 
     def _with_use(self, found: Plugin, words: Schema, required: list[str]) -> Schema:
-        use = {"const": found.name, "description": found.summary}
+        use: Schema = {"const": found.name, "description": found.summary}
+        if found.deprecated:
+            use["deprecated"] = True
         return object_schema(found.options, self._definitions, also={**words, "use": use}, required=required)
 
 

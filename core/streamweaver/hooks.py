@@ -9,13 +9,16 @@ somebody looks.
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import attrs
 import pluggy
 
 from streamweaver.contracts import Broker
 from streamweaver.errors import Fatal, PluginError
+from streamweaver.plugin import check_api
+
+T = TypeVar("T", bound=Callable[..., Any])
 
 PROJECT = "streamweaver"
 REFUSING = ("pipeline_starting", "pipeline_viewed")
@@ -23,8 +26,26 @@ REFUSING = ("pipeline_starting", "pipeline_viewed")
 GROUP = "streamweaver.observers"
 
 spec = pluggy.HookspecMarker(PROJECT)
-observer = pluggy.HookimplMarker(PROJECT)
-"""Marks a function or method as the implementation of the hook of the same name."""
+_implementation = pluggy.HookimplMarker(PROJECT)
+
+_API = "__streamweaver_api__"
+
+
+@overload
+def observer(target: T, /) -> T: ...
+@overload
+def observer(*, api: int = 1) -> Callable[[T], T]: ...
+def observer(target: Any = None, /, *, api: int = 1) -> Any:
+    """Mark a function or method as the implementation of the hook of the same name.
+
+    On a class it says of all its hooks the version of the plugin API that they were written for: `@observer(api=1)`.
+    """
+
+    def mark(found: Any) -> Any:
+        setattr(found, _API, api)
+        return found if inspect.isclass(found) else _implementation(found)
+
+    return mark if target is None else mark(target)
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +144,7 @@ class Observers:
             if self._manager.is_registered(observer):
                 self._manager.unregister(observer)
             raise PluginError(f"observer {observer!r}: {error}") from error
-        wrong = self._mistake(observer)
+        wrong = self._mistake(observer) or self._unfit(observer)
         if wrong:
             self._manager.unregister(observer)
             raise PluginError(f"observer {observer!r}: {wrong}")
@@ -145,6 +166,19 @@ class Observers:
                     return f"{caller.name} is async, expected a plain function: hooks are not awaited"
                 if implementation.wrapper or implementation.hookwrapper:
                     return f"{caller.name} is a wrapper, expected a plain function"
+        return None
+
+    def _unfit(self, observer: object) -> str | None:
+        """Say why an observer was written for another version of the contract; one that is about to go warns."""
+        declared = getattr(observer, _API, None)
+        hooks = [found for caller in self._manager.get_hookcallers(observer) or [] for found in caller.get_hookimpls()]
+        own = [getattr(found.function, _API, 1) for found in hooks if found.plugin is observer]
+        name = getattr(observer, "__name__", type(observer).__name__)
+        try:
+            for api in {declared} if declared is not None else set(own):
+                check_api(api, f"observer {name!r}", "@observer")
+        except PluginError as error:
+            return str(error)
         return None
 
     def wants(self, hook: str) -> bool:

@@ -5,6 +5,7 @@ The decorators that make the description are in `decorators`.
 
 import re
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -103,12 +104,31 @@ class Plugin:
     doc: str = ""
     api: int = 1
     example: str = ""
+    deprecated: str = ""
+    """What to write instead of it, if it is on its way out."""
     delivery: Delivery = "at_least_once"
     resumes: bool = False
     blocking: bool = False
     single: bool = False
     groups_by: str | None = None
     key: str | None = None
+
+
+def check_api(api: int, what: str, write: str) -> None:
+    """Raise PluginLoadError for a version of the contract that this release does not offer, warn of one that will go.
+
+    `what` is the plugin in a sentence, `write` how it says the version.
+    """
+    if not OLDEST_API <= api <= API_VERSION:
+        hint = "upgrade streamweaver" if api > API_VERSION else "upgrade the plugin"
+        raise PluginLoadError(f"it was made for plugin API {api}, this streamweaver offers {API_VERSION}: {hint}")
+    if api < API_VERSION:
+        warnings.warn(
+            f"{what} was written for plugin API {api}, which a later release will no longer take: go through the "
+            f"changelog, then write {write}(api={API_VERSION})",
+            FutureWarning,
+            stacklevel=3,
+        )
 
 
 def plugin_of(target: object) -> Plugin:

@@ -6,7 +6,6 @@ Listing imports nothing; a plugin's module is imported when it is named. First-p
 import importlib.metadata
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -15,7 +14,7 @@ import attrs
 from stevedore import DriverManager, ExtensionManager
 
 from streamweaver.errors import DuplicatePluginError, PluginError, PluginLoadError, PluginNotFoundError
-from streamweaver.plugin import API_VERSION, OLDEST_API, Kind, Plugin, option_fields, plugin_of
+from streamweaver.plugin import Kind, Plugin, check_api, option_fields, plugin_of
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -182,18 +181,7 @@ def _check(plugin: Plugin, kind: Kind, name: str) -> None:
         raise PluginLoadError(f"it is a {plugin.kind}: its entry point stands in the wrong group")
     if plugin.name != name:
         raise PluginLoadError(f"it calls itself {plugin.name!r}: entry point and decorator must agree")
-    if not OLDEST_API <= plugin.api <= API_VERSION:
-        hint = "upgrade streamweaver" if plugin.api > API_VERSION else "upgrade the plugin"
-        raise PluginLoadError(
-            f"it was made for plugin API {plugin.api}, this streamweaver offers {API_VERSION}: {hint}"
-        )
-    if plugin.api < API_VERSION:
-        warnings.warn(
-            f"{kind} {name!r} was written for plugin API {plugin.api}, which a later release will no longer take: go "
-            f"through the changelog, then write @{kind}(api={API_VERSION})",
-            FutureWarning,
-            stacklevel=2,
-        )
+    check_api(plugin.api, f"{kind} {name!r}", f"@{kind}")
     clash = sorted(RESERVED & option_fields(plugin.options).keys())
     if clash:
         raise PluginLoadError(f"its option {clash[0]!r} is a word of the pipeline file: rename it")

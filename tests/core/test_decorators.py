@@ -93,7 +93,7 @@ def test_summary_is_the_first_paragraph() -> None:
 def test_declarations_reach_the_description() -> None:
     """What each decorator takes is what the engine reads; the rest has its default."""
 
-    @producer("p", api=2, resumes=True, blocking=True, key="symbol", example="{use: p}")
+    @producer("p", api=2, resumes=True, blocking=True, key="symbol", example="{use: p}", deprecated="write q")
     def p() -> Iterator[Record]:
         yield Record(1)
 
@@ -110,6 +110,7 @@ def test_declarations_reach_the_description() -> None:
     ) == {
         "api": 2,
         "example": "{use: p}",
+        "deprecated": "write q",
         "delivery": "at_least_once",
         "resumes": True,
         "blocking": True,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 
 from streamweaver.errors import PluginError
@@ -91,7 +92,7 @@ class Awaiting:
 class Wrapping:
     """Wraps."""
 
-    @observer(wrapper=True)
+    @pluggy.HookimplMarker("streamweaver")(wrapper=True)
     def stage_started(self, stage: str) -> Iterator[None]:
         yield
 
