@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver.testing.broker import fresh, lane_of, topic
+from streamweaver.testing.broker import PATIENCE, fresh, lane_of, topic
 from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.table import PIECE_RECORDS, POSITION, REUSE_SECONDS, Table, restore, stored_key
 
@@ -67,7 +67,12 @@ async def put(broker: Any, values: dict[bytes, bytes]) -> TopicPartition:
         unit = lane.begin()
         unit.put_state("store", 0, values)
         await unit.commit()
-    return TopicPartition(f"{group}.state", 0)
+    part = TopicPartition(f"{group}.state", 0)
+    async with asyncio.timeout(PATIENCE):
+        # A lane knows by its new producer's start that the last transaction has ended; here nobody starts one.
+        while (await broker._session.cluster.ends([part]))[part] < len(values):
+            await asyncio.sleep(0.05)
+    return part
 
 
 async def test_a_table_is_fresh_when_it_has_been_read(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
