@@ -12,8 +12,8 @@ from streamweaver.views.update import AHEAD_MS, Gaps, Update
 from streamweaver.views.window import Window
 
 POINTS = 600
-MAX_NUMBERS = 60_000
-"""In one snapshot; of many series there are fewer points each."""
+MAX_NUMBERS = 40_000
+"""In one snapshot, which so has under a megabyte; of many series there are fewer points each."""
 CHOOSE_MS = 5_000
 """How often it is looked at which series are shown."""
 MAX_TRACKED = 64

@@ -72,3 +72,19 @@ def test_what_fits_is_whole(seen: Any, kind: Any) -> None:
     view.heard(seen([{"n": 1}], [START], keys=[b"k"]), START)
     view.tick(START)
     assert all("left_out" not in part["data"] for part in parts(view))
+
+
+def test_a_line_of_many_series_fits_by_what_it_is_made_of(seen: Any) -> None:
+    """A hundred series of long numbers and long names have under a megabyte, since each has fewer points."""
+    panel = make_panel(PanelConfig(kind="line", y="y", by="k", top=100, show="mean", span=3600), "t", set())
+    view = LiveView(panel, TICK)
+    view.begin(START)
+    step = 3_600_000 // 400
+    for point in range(400):
+        rows = [{"k": f"{n:03}" + "k" * 97, "y": (point + 1) / 3 + n * 1e5} for n in range(100)]
+        view.heard(seen(rows, [START - point * step] * 100), START)
+    view.tick(START)
+    (part,) = view.parts(None, START)
+    known = sum(value is not None for column in msgspec.json.decode(part)["data"]["mean"] for value in column)
+    assert 20_000 < known <= 40_100
+    assert 500_000 < len(part) < 1_000_000
