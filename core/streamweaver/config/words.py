@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from streamweaver.config.model import STAGE_NAME, TOPIC_NAME
 from streamweaver.config.node import Node
 from streamweaver.config.scalar import LONGEST_NUMBER, typed
 from streamweaver.plugin import Bounds
@@ -19,6 +20,12 @@ from streamweaver.units import Seconds, Size
 SETS = (set, frozenset, collections.abc.Set, collections.abc.MutableSet)
 LISTS = (list, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Collection)
 MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+
+NAMES = {
+    STAGE_NAME: "lower-case words and digits joined by single underscores",
+    TOPIC_NAME: "letters, digits, '.', '_' and '-', at most 200, the first neither '.' nor '-'",
+}
+"""Patterns of names, in words."""
 
 _SIMPLE: dict[Any, str] = {
     bool: "true or false",
@@ -94,7 +101,7 @@ def bounds_in_words(bounds: Bounds) -> str:
     if bounds.choices is not None:
         parts.append("one of " + ", ".join(map(shown, bounds.choices)))
     if bounds.pattern is not None:
-        parts.append(f"text that matches {bounds.pattern}")
+        parts.append(NAMES.get(bounds.pattern) or f"text that matches {bounds.pattern}")
     if bounds.min_length is not None:
         parts.append(f"a length of at least {bounds.min_length}")
     return " and ".join(parts)

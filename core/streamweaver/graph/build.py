@@ -22,6 +22,7 @@ from streamweaver.config.model import (
     StepConfig,
     TopicConfig,
 )
+from streamweaver.config.words import NAMES
 from streamweaver.contracts import Codec, Delivery, RecordTransform
 from streamweaver.errors import Finding, PluginError
 from streamweaver.graph.check import check
@@ -34,11 +35,6 @@ from streamweaver.registry import Registry
 T = TypeVar("T")
 
 DEFAULT_CODEC = "json"
-
-_NAMES = {
-    STAGE_NAME: "lower-case words and digits joined by single underscores",
-    TOPIC_NAME: "letters, digits, '.', '_' and '-', at most 200, the first neither '.' nor '-'",
-}
 
 
 def build(tree: Node, registry: Registry, findings: Findings | None = None) -> tuple[Plan, list[Finding]]:
@@ -109,7 +105,7 @@ class _Reader:
         for name, entry in node.value.items():
             if not re.fullmatch(pattern, name):
                 self.findings.add(
-                    node.key_mark(name), f"got the name {name!r}, expected {_NAMES[pattern]}", path=node.path
+                    node.key_mark(name), f"got the name {name!r}, expected {NAMES[pattern]}", path=node.path
                 )
             yield name, entry
 
