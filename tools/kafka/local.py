@@ -191,7 +191,8 @@ class LocalKafka:
             properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
             tool = [*java, "kafka.tools.StorageTool", "format"]
             done = subprocess.run(  # noqa: S603
-                [*tool, "-t", self._cluster, "-c", str(properties), *self.format_arguments],
+                # One word, since an id may begin with a hyphen.
+                [*tool, f"--cluster-id={self._cluster}", "-c", str(properties), *self.format_arguments],
                 capture_output=True,
                 text=True,
             )

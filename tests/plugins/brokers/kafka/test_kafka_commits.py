@@ -197,6 +197,8 @@ async def test_an_open_transaction_of_others_is_waited_for_and_told(
                 assert not [value for item in await lane.poll(timeout=0.1) for value in item.values]
         (fields,) = [fields for event, fields in events if "open transaction" in event]
         assert name in fields["part"]
+        # From here on a slow machine is no stuck consumer.
+        monkeypatch.setattr("streamweaver_brokers.kafka.watch.WATCH_SECONDS", PATIENCE)
         await foreign.commit_transaction()
         found: list[bytes | None] = []
         async with asyncio.timeout(PATIENCE):
