@@ -223,7 +223,7 @@ def proof(tmp_path: Path) -> Iterator[Proof]:
     seed = int(os.environ.get("STREAMWEAVER_SEED") or random.randrange(2**32))
     print(f"STREAMWEAVER_SEED={seed}")
     launcher = Launcher(tmp_path)
-    yield Proof(launcher, random.Random(seed), rotate_bytes=400_000)
+    yield Proof(launcher, random.Random(seed), rotate_bytes=200_000)
     launcher.kill_all()
 
 
@@ -262,7 +262,7 @@ def prove(proof: Proof, points: Iterable[str], *, lines: int, rate: int, rounds:
 @pytest.mark.timeout(300)
 def test_every_line_arrives_exactly_once_whenever_the_process_is_killed(proof: Proof) -> None:
     """Killed once at nearly each named point and at random moments, nothing is lost, doubled or out of order."""
-    prove(proof, POINTS.keys() - SLOW, lines=20_000, rate=1_000, rounds=1, random_kills=3)
+    prove(proof, POINTS.keys() - SLOW, lines=10_000, rate=500, rounds=1, random_kills=3)
 
 
 @pytest.mark.soak
