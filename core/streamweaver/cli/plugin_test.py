@@ -3,6 +3,8 @@
 import contextlib
 import io
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,17 @@ import click
 
 from streamweaver.cli.complete import plugin_names
 from streamweaver.cli.option import json_option
+from streamweaver.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamweaver.testing.conformance import Suite, Verdict
+
+
+SEVERAL = 3
+"""So many failures for one reason are one failure."""
+
+NO_INPUT = ("filenotfounderror", "no such file", "brought no record")
+"""What the reasons say of a plugin without its input."""
 
 
 @click.command()
@@ -51,22 +61,63 @@ def test(
     registry = Registry()
     kind, name = chosen(registry, names)
     suite = _suite(registry.load(kind, name), options, records, [path.resolve() for path in copies], read)
-    suite.chosen()  # A mistake in the options is the user's, and no fault of the plugin.
+    try:
+        suite.chosen()  # A mistake in the options is the user's, and no fault of the plugin.
+    except ConfigError as error:
+        raise click.UsageError(f"{error}\n{_options_hint(suite.plugin)}") from error
     # What a plugin prints is no result of ours.
     with contextlib.redirect_stdout(io.StringIO()):
         verdicts = run(suite)
     delivery, why = guarantee(suite, verdicts)
     failed = sum(verdict.outcome == "failed" for verdict in verdicts)
+    hints = list(_hints(suite, verdicts, example=options is None, made_up=not records, files=bool(copies)))
     if as_json:
         rows = [_row(verdict) for verdict in verdicts]
-        print_json({"kind": kind, "name": name, "guarantee": delivery, "why": why, "behaviours": rows})
+        found = {"kind": kind, "name": name, "guarantee": delivery, "why": why, "behaviours": rows, "hints": hints}
+        print_json(found)
     else:
         print_table(["behaviour", "outcome", ""], [[v.behaviour.name, v.outcome, v.reason] for v in verdicts])
         click.echo(f"\nguarantee: {delivery or 'none of its own'} ({why})")
         if failed:
             click.echo(f"{failed} of {len(verdicts)} behaviours failed")
+        for hint in hints:
+            click.echo(f"hint: {hint}")
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _hints(suite: "Suite", verdicts: "list[Verdict]", *, example: bool, made_up: bool, files: bool) -> Iterator[str]:
+    """Say what its author can do about what came out; `example`, `made_up` and `files` tell what was not said."""
+    from streamweaver.testing.single import as_yaml
+
+    kind, said = suite.plugin.kind, as_yaml(suite.options)
+    reasons = [verdict.reason for verdict in verdicts if verdict.outcome == "failed"]
+    same, times = Counter(reasons).most_common(1)[0] if reasons else ("", 0)
+    if times >= SEVERAL:
+        yield f"{times} behaviours fail with one and the same reason, so mend that first: {same.removeprefix('with ')}"
+    if not files and any(sign in reason.lower() for reason in reasons for sign in NO_INPUT):
+        yield "if it reads a file: --file PATH puts a copy of that name into each behaviour's folder"
+    if reasons and example and kind != "codec":
+        yield f"it ran with the options of its example, {said}" if suite.plugin.example else "it has no example"
+        yield _options_hint(suite.plugin)
+    if made_up and kind == "transform":
+        yield f"its records were made up, such as {as_yaml(suite.values[0])}: --records '[...]' gives values it takes"
+    if kind == "sink" and suite.read is None and suite.plugin.delivery != "best_effort":
+        yield "whether it keeps every record was not asked: --read MODULE:FUNCTION reads back what it has stored"
+
+
+def _options_hint(plugin: Any) -> str:
+    """Show how its options are said: those that it requires, with their examples."""
+    import attrs
+
+    from streamweaver.config.checks import option_info
+    from streamweaver.plugin import option_fields
+    from streamweaver.testing.single import as_yaml
+
+    fields = option_fields(plugin.options)
+    needed = {name: option_info(field).example for name, field in fields.items() if field.default is attrs.NOTHING}
+    shown = ", ".join(f"{name}: {'...' if value is None else as_yaml(value)}" for name, value in needed.items())
+    return f"say its options with --options '{{{shown or '...'}}}'; `streamweaver plugin show {plugin.name}` lists them"
 
 
 def _row(verdict: "Verdict") -> dict[str, Any]:

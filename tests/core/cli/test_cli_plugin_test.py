@@ -57,6 +57,25 @@ def test_records_for_a_transform(run: Any) -> None:
     assert rows["takes_the_given_records"] == "failed"
 
 
+def test_what_is_missing_is_hinted_at(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer whose file is not there: the one reason of all failures, and what to say on the command line."""
+    monkeypatch.chdir(tmp_path)
+    said = run("plugin", "test", "ndjson_file", "--json")
+    assert said.status == 1
+    hints = said.json["hints"]
+    assert "behaviours fail with one and the same reason, so mend that first: " in hints[0]
+    assert hints[1].startswith("if it reads a file: --file PATH puts a copy of that name")
+    assert hints[2] == 'it ran with the options of its example, {"path":"orders.ndjson"}'
+    assert hints[3].startswith("say its options with --options '{path: ")
+    assert hints[3].endswith("`streamweaver plugin show ndjson_file` lists them")
+
+
+def test_a_plugin_of_which_all_is_known_has_no_hint(run: Any) -> None:
+    """Nor has the table one."""
+    said = run("plugin", "test", "codec", "json")
+    assert (said.status, "hint" in said.out) == (0, False)
+
+
 @pytest.mark.parametrize("name", ["json", "bytes", "text"])
 def test_a_codec_gets_values_that_it_takes(run: Any, name: str) -> None:
     """Without --records a codec is tested with those of the usual values that it encodes."""
@@ -67,6 +86,7 @@ def test_a_codec_gets_values_that_it_takes(run: Any, name: str) -> None:
     ("arguments", "text"),
     [
         (("file", "--options", "{pth: x}"), "unknown key 'pth'; did you mean 'path'?"),
+        (("file", "--options", "{pth: x}"), "say its options with --options '{path: "),
         (("file", "--options", "[path]"), "--options: got '[path]', expected a mapping"),
         (("stamp", "--records", "{}"), "--records: got '{}', expected a list"),
         (("file", "--read", "nowhere:rows"), "got 'nowhere:rows', expected MODULE:FUNCTION"),
