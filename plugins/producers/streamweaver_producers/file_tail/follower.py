@@ -272,10 +272,14 @@ class Follower:
     def _find(self, mark: Mark, known: set[Inode]) -> tuple[str, Source, Inode, bytes, bytes] | None:
         """Find a marked file: under its name, by its inode beside it, or as a copy of its content beside it."""
         wanted = (mark.device, mark.inode)
+        seen: list[tuple[str, Inode]] | None = None
         beside = list(_beside(mark.path))
-        for path, inode in [(mark.path, inode_of(mark.path)), *beside]:
-            if inode == wanted and (found := self._fitting(path, mark)):
-                return found
+        # What is renamed between the look and the opening is not where it was seen: look again until nothing moves.
+        while beside != seen:
+            for path, inode in [(mark.path, inode_of(mark.path)), *beside]:
+                if inode == wanted and (found := self._fitting(path, mark)):
+                    return found
+            seen, beside = beside, list(_beside(mark.path))
         for path, inode in beside:
             if mark.head_length and inode not in known and _is_rotation_of(path, mark.path):
                 if path.endswith(".gz") and not self.scope.include_gzip:
@@ -317,8 +321,10 @@ class Follower:
         if not unread and inode_of(file.place) == file.inode:
             return False
         if inode_of(file.place) == file.inode and (opened := self._open(file.place)):
-            file.source = opened[0]
-            return True
+            if opened[1] == file.inode:
+                file.source = opened[0]
+                return True
+            opened[0].close()
         mark = Mark(*file.mark())
         found = self._find(mark, {f.inode for f in self.files})
         if found is None:

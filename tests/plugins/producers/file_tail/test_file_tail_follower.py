@@ -248,6 +248,33 @@ async def test_truncated_and_rotated_while_down(tails: Any, tmp_path: Path) -> N
     assert await tail.run() == ["three", "four"]
 
 
+@pytest.mark.parametrize("function", ["open_source", "_beside"])
+async def test_rotated_while_it_is_found_again(
+    tails: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """A file renamed between the look at its folder and its opening, in a start, is not read a second time."""
+    log = tmp_path / "app.log"
+    add(log, "one", "two")
+    tail = tails(paths=[str(tmp_path / "*.log")])
+    assert await tail.run() == ["one", "two"]
+    await tail.kill()
+    add(log, "three")
+    real = getattr(follower, function)
+    rotated = False
+
+    def rotating(path: str) -> Any:
+        nonlocal rotated
+        found = list(real(path)) if function == "_beside" else None
+        if not rotated:
+            rotated = True
+            log.rename(tmp_path / "app.log-1")
+            add(log, "four")
+        return real(path) if found is None else found
+
+    monkeypatch.setattr(follower, function, rotating)
+    assert await tail.run(20) == ["three", "four"]
+
+
 async def test_truncated_while_its_handle_was_closed(
     tails: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
