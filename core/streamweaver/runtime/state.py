@@ -1,5 +1,6 @@
 """A step's state in one partition: committed values of the lane, with the changes of the open unit over them."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -35,7 +36,8 @@ class StateView:
         self._saved: dict[bytes, bytes | None] = {}
         self._unsettled: set[Key] = set()
         """Keys of what is saved; their values in the cache are void if the unit is."""
-        self._cache: dict[Key, Any] = {}
+        self._cache: OrderedDict[Key, Any] = OrderedDict()
+        """Ordered, since a plain dict walks over all that has left it to find its first."""
 
     # -- the plugin's side ----------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class StateView:
         # An absent value is not worth a place.
         self._cache.update((key, value) for key, value in self._touched.items() if value is not _ABSENT)
         while len(self._cache) > _CACHED:
-            del self._cache[next(iter(self._cache))]
+            self._cache.popitem(last=False)
         self.restore()
 
     def restore(self) -> None:
