@@ -16,8 +16,8 @@ from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_
 
 Encoded = dict[int, Rows]
 
-UNIT_RECORDS = 5_000
-"""Records that one unit of work covers at most."""
+UNIT_RECORDS = 20_000
+"""Records that one unit of work covers at most: many share what a commit costs, above all a transaction on Kafka."""
 
 TICK_SECONDS = 1.0
 """How often steps are told that time has passed."""

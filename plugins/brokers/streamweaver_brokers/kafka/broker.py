@@ -85,7 +85,10 @@ class Kafka:
         default=False, help="change existing topics to what is declared: settings, and more partitions"
     )
     max_batch_bytes: Size = option(
-        default=Size(512 * 1024), help="records are sent in batches up to this size", ge=1_024, example="512KiB"
+        default=Size(1_000_000),
+        help="records are sent in batches up to this size; less where a topic's max.message.bytes asks for it",
+        ge=1_024,
+        example="512KiB",
     )
     max_record_bytes: Size = option(
         default=Size(1_000_000),

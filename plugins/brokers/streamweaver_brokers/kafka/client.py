@@ -145,7 +145,8 @@ class Clients:
             "client_rack": rack,
             **{name: chosen[name] for name in CONSUMER},
         }
-        self._batch = (batch_bytes, _CODES[compression])
+        self._batch_bytes = batch_bytes
+        self._compression = _CODES[compression]
         self._producer = {
             "acks": "all",
             "enable_idempotence": True,
@@ -168,7 +169,11 @@ class Clients:
 
     def batch(self, *, transactional: bool) -> BatchBuilder:
         """Begin a batch as the producers of this broker do; any producer of the same kind may send it."""
-        return BatchBuilder(*self._batch, is_transactional=transactional)
+        return BatchBuilder(self._batch_bytes, self._compression, is_transactional=transactional)
+
+    def limit_batches(self, most: int) -> None:
+        """Begin no batch larger than this."""
+        self._batch_bytes = min(self._batch_bytes, most)
 
     async def start(self, client: Any) -> None:
         """Start a client within the time for one step; ends it when that fails."""

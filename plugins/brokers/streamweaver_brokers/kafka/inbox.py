@@ -10,9 +10,9 @@ from streamweaver import Fetched
 from streamweaver_brokers._polling import POLL_BYTES, Waiter, share
 from streamweaver_brokers.kafka.fetcher import columns
 
-FULL_RECORDS = 10_000
+FULL_RECORDS = 40_000
 FULL_BYTES = 4 << 20
-"""A partition with more than this waiting is not fetched."""
+"""A partition with more than this waiting is not fetched: twice what a flow takes at once."""
 
 
 def size_of(rows: Fetched) -> int:

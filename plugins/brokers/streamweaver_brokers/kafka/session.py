@@ -87,11 +87,12 @@ class Session:
             Quiet.end()
 
     async def create(self, topics: Sequence[TopicSpec], *, may_alter: bool) -> None:
-        """Make sure that topics exist; then what the smallest of them takes is known."""
+        """Make sure that topics exist; then it is known what the one takes that takes least."""
         await self.cluster.create(topics, may_create=self.is_runner, may_alter=may_alter and self.is_runner)
         limit = await self.cluster.max_message_bytes([spec.name for spec in topics])
         if limit is not None:
             self.max_record_bytes = max(1, min(self.max_record_bytes, limit - OVERHEAD_BYTES))
+            self.clients.limit_batches(limit)
 
     async def widen_state(self, topic: str, width: int) -> None:
         """Make sure that a state topic exists and has so many partitions."""

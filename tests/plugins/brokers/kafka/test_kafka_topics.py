@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from streamweaver import BrokerError, TopicMismatchError, TopicSpec, UnknownTopicError
-from streamweaver.testing.broker import PATIENCE, append, fresh, rows
+from streamweaver.testing.broker import PATIENCE, append, fresh, read, rows
 
 DECLARED = {"partitions": 2, "retention_ms": 3_600_000, "retention_bytes": 1 << 20, "settings": {"segment.ms": "60000"}}
 
@@ -99,6 +99,19 @@ async def test_the_record_limit_follows_the_topics(launch) -> None:
         await append(broker, name, 0, rows([b"x" * 10_001]))
     # An idempotent producer is stuck after a refusal; it was replaced.
     await append(broker, name, 0, rows([b"after"]))
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_batches_fit_the_topics(launch, delivery: str) -> None:
+    """A topic takes many records of one unit whose sum is far above what it takes at once."""
+    broker = await launch({"delivery": delivery})
+    name = fresh("topic")
+    await broker.create([TopicSpec(name=name, settings={"max.message.bytes": "10000"})])
+    values = [b"%0900d" % number for number in range(50)]
+    await append(broker, name, 0, rows(values))
+    reader = await broker.reader({(name, 0): 0})
+    assert [value for part in await read(reader, 50) for value in part.values] == values
+    await reader.close()
 
 
 async def test_a_deleted_topic_is_unknown(launch) -> None:
