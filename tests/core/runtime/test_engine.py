@@ -521,7 +521,7 @@ async def test_a_stuck_stage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_stage_that_waits_for_its_restart_is_failed_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its health says so, with the error, for much longer than makes another stage stuck (which a slow commit is not)."""
+    """Its health says so, with the error, and for longer than makes a stage that does something stuck."""
     monkeypatch.setattr(report, "PERIOD_SECONDS", 0.02)
     monkeypatch.setattr(report, "STUCK_SECONDS", 0.2)
     failed = False
