@@ -7,6 +7,7 @@ with --write it writes that file.
 import argparse
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from pairs import COUNT, Pair, pairs
 WRITTEN = Path(__file__).with_name("ratios.json")
 TOLERANCE = 1.15
 ROUNDS = 60
-TRIES = 6
+TRIES = 3
 """A piece that seems too slow is measured again: a busy neighbour spoils some rounds, a slow-down all of them."""
+PROCESSES = 3
+"""And then in a new process, since how things happen to lie in memory stays as it is in one."""
 
 
 def once(function: Callable[[], Any]) -> float:
@@ -43,6 +46,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--written", type=Path, default=WRITTEN, help="the file with the ratios")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     # As the program runs.
     gc.collect()
@@ -67,6 +71,10 @@ def main() -> int:
         chosen.written.write_text(
             json.dumps({name: ratio for name, ratio in found.items() if name != "step"}, indent=2) + "\n"
         )
+    if chosen.check and slow and chosen.processes > 1:
+        print(f"again, in a new process, because of {', '.join(slow)}", flush=True)
+        again = ["--check", "--written", str(chosen.written), "--processes", str(chosen.processes - 1)]
+        os.execv(sys.executable, [sys.executable, __file__, *again])
     if chosen.check and slow:
         print(f"slower than {TOLERANCE:.0%} of what benchmarks/ratios.json says: {', '.join(slow)}")
         return 1

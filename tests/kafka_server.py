@@ -4,7 +4,6 @@
 with the reason, or fail where `STREAMWEAVER_REQUIRE_REAL=1`.
 """
 
-import contextlib
 import fcntl
 import os
 import random
@@ -80,6 +79,9 @@ def seed() -> int:
     return chosen
 
 
+LEFT_RUNNING: list[Any] = []
+
+
 @pytest.fixture(scope="session")
 def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a broker that all tests share, those of other workers of pytest-xdist as well."""
@@ -96,9 +98,14 @@ def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             fcntl.flock(users, fcntl.LOCK_SH)
             kafka.start()
         yield kafka.address
-        with locked(alone), contextlib.suppress(BlockingIOError):
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kafka.stop()
+        with locked(alone):
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Others still use it. Kept, or Python would complain of a process that nobody waits for.
+                LEFT_RUNNING.append(kafka)
+            else:
+                kafka.stop()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_no_piece_of_the_hot_path_is_slower_than_written(slower: float, status: int, tmp_path: Path) -> None:
     """No ratio is more than 15 % above the one in the repository; if one were twice as slow, it would be noticed."""
     written = json.loads((BENCHMARKS / "ratios.json").read_text())
-    # One of them only: a piece that seems too slow is measured six times.
+    # One of them only: a piece that seems too slow is measured many times.
     slowed = min(written)
     written[slowed] /= slower
     asked = tmp_path / "ratios.json"
