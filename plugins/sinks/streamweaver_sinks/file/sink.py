@@ -97,7 +97,9 @@ class File:
     def warnings(self) -> list[str]:
         """Say that the folder is not there yet: it may be misspelt."""
         # Those of days and parts come and go.
-        folder = next(one for one in self.path.expanduser().parents if "{" not in str(one))
+        folder = next((one for one in self.path.expanduser().parents if "{" not in str(one)), None)
+        if folder is None:
+            return []  # `.` and `/` are in no folder: the probe refuses them
         try:
             return [] if folder.exists() else [f"there is no folder {folder} yet; the first start makes it"]
         except OSError:

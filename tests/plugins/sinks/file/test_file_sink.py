@@ -673,3 +673,6 @@ def test_a_folder_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
     assert File(path=tmp_path / "{date}" / "{part}.ndjson").warnings() == []
     (said,) = File(path=tmp_path / "nwe" / "out.ndjson").warnings()
     assert said == f"there is no folder {tmp_path / 'nwe'} yet; the first start makes it"
+    # These are in no folder; the probe says what is wrong with them.
+    assert File(path=Path()).warnings() == []
+    assert File(path=Path("/")).warnings() == []
