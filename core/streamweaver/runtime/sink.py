@@ -272,8 +272,10 @@ class DeadLetterLog:
         unit = self._lane.begin()
         self._scope.letter_unit(unit, list(new.values()))
         unit.put_state(self._store, rows.partition, {note(topic, offset): b"" for topic, _, offset in new})
-        await unit.commit()
+        cancelled = await commit(unit)
         self._recorded |= new.keys()
+        if cancelled is not None:
+            raise cancelled
 
     def forget(self, unit: UnitOfWork, marks: Mapping[tuple[str, int], int]) -> None:
         """Drop the notes on records that a unit consumes for good."""

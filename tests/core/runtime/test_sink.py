@@ -29,6 +29,7 @@ from streamweaver.runtime import sink as module
 from streamweaver.runtime.dead_letter import replay_headers
 from streamweaver.runtime.engine import Engine
 from streamweaver.testing.harness import Ran, run_async
+from streamweaver_brokers.embedded.lane import GroupLane, Unit
 
 PIPELINE = """
 name: t
@@ -442,6 +443,47 @@ async def test_a_sink_gets_its_history_and_a_folder(tmp_path: Path) -> None:
     assert found["history"] == []
     await go(View, tmp_path)
     assert found == {"topics": ["a"], "folder": True, "history": [6, 7, 8, 9], "none": []}
+
+
+async def test_a_stop_does_not_cut_off_the_commit_of_a_dead_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage waits for it before it gives its lane back, and the next run records the letter no second time."""
+    events: list[str] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    commit, release = Unit.commit, GroupLane.release
+
+    async def slow(self: Unit) -> None:
+        if not events and self._lane is not None and self._lane.group == "t.s":
+            events.append("begun")
+            begun.set()
+            await go_on.wait()
+            events.append("stored")
+        await commit(self)
+
+    async def noted(self: GroupLane) -> None:
+        if self.group == "t.s":
+            events.append("released")
+        await release(self)
+
+    monkeypatch.setattr(Unit, "commit", slow)
+    monkeypatch.setattr(GroupLane, "release", noted)
+
+    @sink
+    def picky(record: Record) -> None:
+        if record.value["n"] == 3:
+            raise ValueError("bad")
+
+    async def abort(engine: Engine) -> None:
+        await asyncio.wait_for(begun.wait(), 10)
+        engine.abort()
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+
+    stopped = await go(picky, tmp_path, during=abort, fails=True)
+    assert events == ["begun", "stored", "released"]
+    assert [letter.offset for letter in stopped.dead_letters] == [3]
+    again = await go(picky, tmp_path)
+    assert [letter.offset for letter in again.dead_letters] == [3]
 
 
 async def test_what_is_no_sink_is_refused(tmp_path: Path) -> None:
