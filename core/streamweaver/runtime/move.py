@@ -195,6 +195,8 @@ async def _copy(source: Broker, target: Broker, topic: str, change: Change | Non
     """Copy a topic and read the copy; returns where each partition's records were and are."""
     before = {(topic, partition): Offsets() for partition in range(len(await source.ranges(topic)))}
     async for found in through(source, topic):
+        # Brokers may answer without ever waiting, and a membership needs its turns.
+        await asyncio.sleep(0)
         rows = found if change is None else change(found)
         if rows.values:
             unit = target.begin()
@@ -215,6 +217,7 @@ async def _places(broker: Broker, topic: str) -> dict[Place, Offsets]:
     """Return where each partition's records are."""
     found = {(topic, partition): Offsets() for partition in range(len(await broker.ranges(topic)))}
     async for rows in through(broker, topic):
+        await asyncio.sleep(0)
         found[topic, rows.partition].add(rows.offsets)
     return found
 
@@ -247,6 +250,7 @@ async def _hand_over(plan: Plan, stage: StagePlan, broker: Broker, held: Held, c
                     before, after = copies[place]
                     unit.mark(*place, translated(held.offsets[place], before, after))
             for store, partition in _stores(plan, stage, lane):
+                await asyncio.sleep(0)
                 values = held.state.get((store, partition), {})
                 if store == notes_store(plan.group(stage.name)):
                     values = moved_notes(values, partition, copies)

@@ -1,6 +1,8 @@
 """Where records are after they were copied, and what names them by their offsets, made to name the copies. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import attrs
@@ -15,10 +17,15 @@ Place: TypeAlias = tuple[str, int]
 
 @attrs.define
 class Offsets:
-    """The offsets of a partition's records, in order, as runs of consecutive ones."""
+    """The offsets of a partition's records, in order, as runs of consecutive ones.
+
+    After transactions each record may be a run of its own, so whatever is asked is looked for by halving.
+    """
 
     runs: list[list[int]] = attrs.field(factory=list)
     """First offset, and how many."""
+    earlier: list[int] = attrs.field(factory=list)
+    """How many records lie before each run."""
     total: int = 0
 
     def add(self, offsets: Any) -> None:
@@ -29,24 +36,32 @@ class Offsets:
                 self.runs[-1][1] += count
             else:
                 self.runs.append([first, count])
-        self.total += len(offsets)
+                self.earlier.append(self.total)
+            self.total += count
 
     def before(self, offset: int) -> int:
         """Return how many records lie before an offset."""
-        return sum(min(max(offset - first, 0), count) for first, count in self.runs)
+        at = self._run(offset)
+        if at < 0:
+            return 0
+        first, count = self.runs[at]
+        return self.earlier[at] + min(offset - first, count)
 
     def of(self, index: int) -> int | None:
         """Return the offset of the record with an index; None behind the last."""
-        for first, count in self.runs:
-            if index < count:
-                return first + index
-            index -= count
-        return None
+        if index >= self.total:
+            return None
+        at = bisect_right(self.earlier, index) - 1
+        return self.runs[at][0] + index - self.earlier[at]
 
     def index(self, offset: int) -> int | None:
         """Return the index of the record with exactly this offset; None when there is none (any more)."""
-        is_there = any(first <= offset < first + count for first, count in self.runs)
-        return self.before(offset) if is_there else None
+        at = self._run(offset)
+        return self.before(offset) if at >= 0 and offset < sum(self.runs[at]) else None
+
+    def _run(self, offset: int) -> int:
+        """Return the number of the last run that begins at an offset or before; -1 when none does."""
+        return bisect_right(self.runs, offset, key=itemgetter(0)) - 1
 
 
 Copies: TypeAlias = dict[Place, tuple[Offsets, Offsets]]

@@ -42,6 +42,27 @@ def test_runs_are_the_same_however_offsets_come(steps: list[int], size: int) -> 
     assert (pieces.runs, pieces.total) == (whole.runs, whole.total)
 
 
+class Counted(int):
+    """An offset that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        """Compare, and count."""
+        Counted.compared += 1
+        return int(self) < other
+
+
+def test_a_record_is_found_by_halving() -> None:
+    """Where each record is a run of its own, as after transactions, finding it takes no look at all of them."""
+    count = 1 << 12
+    copies: Copies = {("t", 0): (at(*range(0, 3 * count, 3)), at(*range(count)))}
+    Counted.compared = 0
+    for number in (0, 1, count // 2, count - 1):
+        assert moved_offset(("t", 0), Counted(3 * number), copies) == number
+    assert 0 < Counted.compared < 4 * 40
+
+
 def test_marks_name_the_copies_of_their_letters() -> None:
     """A mark of a letter that has expired is left out, since its id may be another letter's now; so is what is none."""
     copies: Copies = {("letters", 0): (at(3, 5, 9), at(0, 1, 2)), ("letters", 1): (at(), at())}
