@@ -8,16 +8,17 @@ from streamweaver.contracts import UnitOfWork
 COMMIT_SECONDS = 2.0
 """How long a cancelled stage waits for a commit that is under way."""
 
-GIVE_UP_SECONDS = 1.0
+GIVE_UP_SECONDS = 1.5
 """How long it then waits for the commit to take note that it was given up."""
 
 
 async def commit(unit: UnitOfWork) -> asyncio.CancelledError | None:
     """Commit; returns the cancellation that came meanwhile, to be raised once what is stored has been counted.
 
-    Raises what the commit raises. A cancellation is raised at once only where the commit does not end in time: then
-    nobody knows whether it is stored, and who comes next asks the lane. However often the stage is cancelled, it never
-    goes on (to give its lane back, say) beside a commit of its own.
+    Raises what the commit raises. A cancellation is raised at once only where the commit does not end in time and is
+    cut off: then nobody here knows whether it is stored, and who comes next asks the lane. Unless the broker hangs, so
+    that even cutting off takes more than `GIVE_UP_SECONDS`, the stage never goes on (to give its lane back, say) beside
+    a commit of its own, however often it is cancelled.
     """
     committing = asyncio.ensure_future(unit.commit())
     try:
@@ -29,7 +30,9 @@ async def commit(unit: UnitOfWork) -> asyncio.CancelledError | None:
         if not committing.done():
             committing.cancel()
             await _end_of(committing, GIVE_UP_SECONDS)
-            # Its outcome is nobody's; asked for, so that an error is not reported as one that was never looked at.
+            if committing.done() and not committing.cancelled() and committing.exception() is None:
+                return cancelled  # it could not be cut off any more
+            # Else its outcome is nobody's; asked for, so that an error is not reported as one that was never looked at.
             committing.add_done_callback(_look_at)
             raise
         committing.result()

@@ -80,6 +80,33 @@ async def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.Monkey
     await asyncio.wait_for(ended.wait(), 10)
 
 
+async def test_a_commit_that_is_stored_while_it_is_given_up_counts_as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be cut off any more is told as any other: the cancellation is handed back, not raised."""
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 0.01)
+    returned = False
+
+    async def stage() -> None:
+        nonlocal returned
+        cancelled = await commit(unit)  # type: ignore[arg-type]
+        returned = True
+        if cancelled is not None:
+            raise cancelled
+
+    async def finishes() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+
+    unit = Unit(finishes)
+    task = asyncio.create_task(stage())
+    await unit.entered.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
+    assert returned
+
+
 async def test_a_second_cancellation_does_not_leave_the_commit_alone() -> None:
     """Cancelled twice, the stage still waits for its commit: else it would give its lane back in the middle of it."""
     go = asyncio.Event()

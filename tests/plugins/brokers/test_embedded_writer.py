@@ -12,6 +12,7 @@ import pytest
 from streamweaver import BrokerError, Rows, StorageError, TopicSpec, UnknownTopicError
 from streamweaver.testing.broker import all_of, append, lane_of, read, rows
 from streamweaver_brokers.embedded import Embedded
+from streamweaver_brokers.embedded import broker as module
 
 Launch = Callable[..., Awaitable[Embedded]]
 
@@ -161,6 +162,49 @@ async def test_a_cancelled_commit_is_whole_or_absent(launch: Launch) -> None:
         await follow.commit()
         assert lane.position() == b"1"
     assert [value for _, value, _, _ in await all_of(broker, "t", 0, 3)] == [b"a", b"b", b"c"]
+
+
+async def test_a_cancelled_commit_ends_when_its_outcome_is_known(launch: Launch, folder: Path) -> None:
+    """The writer's thread goes on whatever is cancelled; whoever asks the lane behind the commit is told rightly."""
+    broker = await launch()
+    await broker.create([TopicSpec(name="t")])
+    await append(broker, "t", 0, rows([b"a"]))
+    async with lane_of(broker, "group", "t") as lane:
+        other = sqlite3.connect(folder / "log.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        unit = lane.begin()
+        unit.mark("t", 0, 1)
+        commit = asyncio.create_task(unit.commit())
+        await asyncio.sleep(0)
+        commit.cancel()
+        await asyncio.wait({commit}, timeout=0.1)
+        assert not commit.done()
+        other.execute("ROLLBACK")
+        other.close()
+        with pytest.raises(asyncio.CancelledError):
+            await commit
+        assert lane.committed("t", 0) == 1
+
+
+async def test_a_cancelled_commit_does_not_wait_for_a_disk_that_hangs(
+    launch: Launch, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends without its outcome, which comes when the disk answers."""
+    monkeypatch.setattr(module, "CUT_OFF_SECONDS", 0.05)
+    broker = await launch()
+    await broker.create([TopicSpec(name="t")])
+    other = sqlite3.connect(folder / "log.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    commit = asyncio.create_task(append(broker, "t", 0, rows([b"a"])))
+    await asyncio.sleep(0)
+    commit.cancel()
+    await asyncio.wait({commit}, timeout=10)
+    assert commit.cancelled()
+    assert (await broker.ranges("t"))[0].end == 0
+    other.execute("ROLLBACK")
+    other.close()
+    await append(broker, "t", 0, rows([b"b"]))
+    assert [value for _, value, _, _ in await all_of(broker, "t", 0, 2)] == [b"a", b"b"]
 
 
 async def test_one_partition_gets_one_item_for_many_small_units(launch: Launch) -> None:

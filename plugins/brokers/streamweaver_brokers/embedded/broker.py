@@ -33,6 +33,9 @@ from streamweaver_brokers.embedded.writer import Work, Writer
 
 STATE_PAGE = 1_000
 
+CUT_OFF_SECONDS = 1.0
+"""How long a commit that is cancelled waits for the writer's answer; only a disk that hangs takes so long."""
+
 
 class Session:
     """What lies between `open` and `close`: the lock, the two connections and the writer's thread."""
@@ -100,9 +103,23 @@ class Session:
     # -- writing ----------------------------------------------------------------------------------
 
     async def submit(self, work: Work) -> None:
-        """Have a unit stored."""
+        """Have a unit stored.
+
+        The writer cannot be called off, so a cancellation is raised only when it has answered, or after
+        `CUT_OFF_SECONDS`: who then asks what is stored gets to know what became of the unit.
+        """
         self._check_writable()
-        await self._writer.submit(work)
+        stored = self._writer.submit(work)
+        try:
+            await asyncio.wait({stored})
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait({stored}, timeout=CUT_OFF_SECONDS)
+            finally:
+                if not stored.cancel():
+                    stored.exception()  # looked at, so that it is not reported as one that never was
+            raise
+        stored.result()
 
     async def create(self, topics: Sequence[TopicSpec]) -> None:
         """Create or change topics, all or none."""
