@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,9 @@ VERSION = 2
 
 PIECE_VALUES = 4_000
 """About how many values are copied, encoded or decoded at once: some milliseconds."""
+
+BROKEN_OFF_SECONDS = 3600.0
+"""A copy that is not whole and was not written to for so long is nobody's: its process was killed."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -43,7 +47,9 @@ class LocalCopies:
 
     async def take_up(self, number: int) -> Table:
         """Return the table of a copy that is whole, still to be verified; an empty one otherwise."""
-        found = await asyncio.to_thread(_read, self._path(number))
+        path = self._path(number)
+        await asyncio.to_thread(_clean, path.parent)
+        found = await asyncio.to_thread(_read, path)
         if found is None:
             return Table()
         age, table = found
@@ -88,16 +94,20 @@ class LocalCopies:
 async def _write(path: Path, table: Table, last: Last) -> None:
     age = time.monotonic() - table.fresh_at
     head = (VERSION, time.time() - age, table.next_offset, last)
-    table.replaced = {}
     new = path.with_suffix(f".{os.getpid()}.new")
-    file = await asyncio.to_thread(_created, new)
+    creating = asyncio.create_task(asyncio.to_thread(_created, new))
+    table.replaced = {}
     try:
+        file = await asyncio.shield(creating)
         check = await asyncio.to_thread(_put, file, head, 0)
         for piece in _pieces(table):
             check = await asyncio.to_thread(_put, file, piece, check)
         await asyncio.to_thread(_finish, file, check, new, path)
     except BaseException:
-        file.close()
+        # A thread is not cancelled along with us: what it creates is waited for, so that nothing of it stays.
+        file = await creating
+        with suppress(OSError):  # a full disk shows here once more
+            file.close()
         new.unlink(missing_ok=True)
         raise
     finally:
@@ -126,6 +136,14 @@ def _created(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Another worker of this machine may write the same one.
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
+def _clean(folder: Path) -> None:
+    """Remove what processes that were killed have left of copies."""
+    for path in folder.glob("*.new"):
+        with suppress(OSError):  # another worker may be quicker
+            if time.time() - path.stat().st_mtime > BROKEN_OFF_SECONDS:
+                path.unlink()
 
 
 def _put(file: BinaryIO, value: Any, check: int) -> int:

@@ -1,10 +1,12 @@
 """The local copy of state is used when it is what the topic holds, and never otherwise."""
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -111,10 +113,48 @@ async def test_a_copy_that_cannot_be_written_is_told_once(tmp_path: Path) -> Non
     ((level, event, fields),) = log
     assert (level, event) == ("warning", "local copy of the state cannot be written")
     assert str(tmp_path / "state") in fields["path"]
+    # Nothing is kept for a copy that nobody makes.
+    assert table.replaced is None
     (tmp_path / "state").unlink()
     await copies.put_down({0: table})
     assert (await copies.take_up(0)).size == table.size
     assert len(log) == 1
+
+
+async def test_a_copy_that_is_cancelled_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even while its file is being created, in a thread that cannot be cancelled."""
+    creating, go_on, created = threading.Event(), threading.Event(), local_copy._created
+
+    def slowly(path: Path) -> BinaryIO:
+        creating.set()
+        go_on.wait()
+        return created(path)
+
+    monkeypatch.setattr(local_copy, "_created", slowly)
+    table = filled()
+    copying = asyncio.create_task(copies_in(tmp_path).put_down({0: table}))
+    await asyncio.to_thread(creating.wait)
+    copying.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert list((tmp_path / "state/group").iterdir()) == []
+    assert (table.replaced, table.copied) == (None, None)
+
+
+async def test_what_a_killed_worker_left_of_a_copy_is_removed(tmp_path: Path) -> None:
+    """A part of a copy that nobody has written to for long goes; one that may be under way stays, and so do copies."""
+    copies = copies_in(tmp_path)
+    await copies.put_down({7: filled()})
+    folder = tmp_path / "state/group"
+    for name, age in {"7.1.new": 2, "8.1.new": 2, "7.2.new": 0}.items():
+        (folder / name).write_text("a part")
+        then = time.time() - age * local_copy.BROKEN_OFF_SECONDS
+        os.utime(folder / name, (then, then))
+    os.utime(folder / "7.copy", (0, 0))
+    assert (await copies.take_up(7)).size == filled().size
+    assert {path.name for path in folder.iterdir()} == {"7.copy", "7.2.new"}
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "changed", "no folder"])
