@@ -63,4 +63,6 @@ class Election:
         return {"announcer": self.me, "term": self.term, "time": now, "leaves": True}
 
     def _is_silent(self, now: int) -> bool:
-        return not 0 <= now - self._heard_at < SILENT_MS
+        # Heard later than now is heard just now, not long ago; a clock that was set back does not make it last.
+        self._heard_at = min(self._heard_at, now)
+        return now - self._heard_at >= SILENT_MS

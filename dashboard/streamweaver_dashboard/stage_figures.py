@@ -22,7 +22,7 @@ Voice = Callable[[Mapping[str, Any], int], None]
 class StageFigures:
     """The newest figures of all stages; listens to the metrics topic.
 
-    What dashboards say to each other stands in the same topic, and is handed on to `voice` with its time.
+    What dashboards say to each other stands in the same topic, and is handed on to `voice` with the time of hearing it.
     """
 
     def __init__(
@@ -97,4 +97,5 @@ class StageFigures:
         since = self._clock() - BACK_MS
         past = await read_back(self._broker, self._topic, self._codec, since=since, most=MOST_RECORDS, seconds=1.0)
         for seen in past.batches:
-            self.heard(seen, seen.times[-1])
+            # Heard now: the publishers' clocks say nothing of when.
+            self.heard(seen, self._clock())

@@ -53,6 +53,18 @@ def test_nonsense_changes_nothing():
     assert one.speaks(NOW)
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_silent_for_long():
+    """Who is heard later than now is there, but is followed after the same while."""
+    one, other = Election("one"), Election("other")
+    word = one.to_say(NOW)
+    for each in (one, other):
+        each.heard(word, NOW)
+    earlier = NOW - 3_600_000
+    assert one.speaks(earlier)
+    assert other.to_say(earlier) is None
+    assert other.to_say(earlier + SILENT_MS)["announcer"] == "other"
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(

@@ -1,0 +1,89 @@
+"""The workers' figures as they are heard and read back, over a real broker whose readers may take their time."""
+
+import contextlib
+import json
+
+import pytest
+
+from streamweaver import BrokerContext, Rows, TopicSpec
+from streamweaver.codecs import Json
+from streamweaver_dashboard.election import SILENT_MS, Election
+from streamweaver_dashboard.stage_figures import StageFigures
+from streamweaver_dashboard.taps import Taps
+
+NOW = 1_750_000_000_000
+
+
+class Slow:
+    """A broker, and the clock by which it takes `open_ms` to open a reader."""
+
+    def __init__(self, broker):
+        self._broker = broker
+        self.now = NOW
+        self.open_ms = 0
+
+    def __getattr__(self, name):
+        return getattr(self._broker, name)
+
+    def clock(self):
+        return self.now
+
+    async def reader(self, starts):
+        self.now += self.open_ms
+        return await self._broker.reader(starts)
+
+    async def append(self, topic, *values):
+        unit = self._broker.begin()
+        raws = [json.dumps(value).encode() for value in values]
+        unit.append(topic, 0, Rows([b"who"] * len(raws), raws, [value["time"] for value in values]))
+        await unit.commit()
+
+
+@pytest.fixture
+def shop(plan_of, pipeline_text, tmp_path):
+    """A way to open the broker of a pipeline with an empty metrics topic, as an asynchronous context manager."""
+
+    @contextlib.asynccontextmanager
+    async def opened():
+        plan = plan_of(pipeline_text)
+        broker = plan.broker.build()
+        await broker.open(BrokerContext(pipeline=plan.name, data_dir=tmp_path / "data"))
+        try:
+            await broker.create([TopicSpec(name=plan.metrics)])
+            yield plan, Slow(broker)
+        finally:
+            await broker.close()
+
+    return opened
+
+
+def listening(plan, broker, voice):
+    """Return the figures of a dashboard, and what it listens through."""
+    taps = Taps(broker, lambda _: Json(), broker.clock)
+    return StageFigures(plan, broker, Json(), taps, lambda *_, **__: None, broker.clock, voice), taps
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "open_ms"),
+    [
+        pytest.param(40, 0, id="joins midway"),
+        pytest.param(150, 200, id="readers take time to open"),
+        pytest.param(1_500, 0, id="a publisher's clock is ahead"),
+        pytest.param(-8_500, 0, id="the clock of the one that speaks is behind"),
+    ],
+)
+async def test_a_newcomer_leaves_the_one_that_speaks_alone(shop, ahead_ms, open_ms):
+    """Whoever begins to listen hears who speaks as of now, whatever the clocks of the publishers say."""
+    async with shop() as (plan, broker):
+        began = NOW - 60_000
+        word = {"announcer": "first", "term": began, "time": NOW - 1_000 + min(0, ahead_ms)}
+        await broker.append(plan.metrics, word, {"time": NOW + ahead_ms, "stages": {}})
+        newcomer = Election("newcomer")
+        figures, taps = listening(plan, broker, newcomer.heard)
+        broker.open_ms = open_ms
+        await figures.follow(True)
+        await taps.close()
+        assert newcomer.speaker == "first"
+        assert newcomer.to_say(NOW) is None
+        assert newcomer.to_say(NOW + SILENT_MS - 1) is None
+        assert newcomer.to_say(broker.now + SILENT_MS) is not None
