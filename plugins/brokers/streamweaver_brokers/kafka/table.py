@@ -59,10 +59,14 @@ class Table:
     copied: Last | None = None
     """The last record in the local copy."""
     replaced: dict[bytes, bytes | None] | None = None
-    """While a copy is made, piece by piece: what keys that changed meanwhile had when it was begun."""
+    """While a copy is made, piece by piece: what keys that changed meanwhile had when it was begun.
+
+    None when no copy is made, or the one that is made is void.
+    """
 
     def clear(self) -> None:
-        """Forget everything; the topic is to be read anew, from now on."""
+        """Forget everything; the topic is to be read anew, from now on. A copy that is being made is void."""
+        self.replaced = None
         self.stores.clear()
         self.next_offset = 0
         self.last = self.copied = None
@@ -174,11 +178,12 @@ async def _read(
     consumer = clients.consumer(max_partition_fetch_bytes=FETCH_BYTES)
     started = reported = moved = loop.time()
     count = 0
+    at = {part: _start(table) for part, table in tables.items()}
     try:
         consumer.assign(list(tables))
         await clients.start(consumer)
-        for part, table in tables.items():
-            consumer.seek(part, _start(table))
+        for part, start in at.items():
+            consumer.seek(part, start)
         while tables:
             # The client gives what it has fetched without ever waiting.
             await asyncio.sleep(0)
@@ -189,23 +194,24 @@ async def _read(
                 table, records = tables[part], found.get(part, ())
                 # The position, not the last record: it moves over the marks of transactions as well.
                 position = await consumer.position(part)
+                if position > at[part]:
+                    at[part] = position
+                    moved = loop.time()
                 if not table.is_verified and position > _start(table):
                     if _verify(table, records):
                         log("info", "local copy of the state is used", part=str(part), values=table.size)
                     else:
                         log("info", "local copy of the state is of another topic, or too old", part=str(part))
                         table.clear()
-                        table.next_offset = begins[part]
+                        table.next_offset = at[part] = begins[part]
                         consumer.seek(part, begins[part])
                         continue
                 table.read(records, position)
                 count += len(records)
-                if records:
-                    moved = loop.time()
                 if position >= ends[part]:
                     del tables[part]
                     consumer.pause(part)
-            if loop.time() - moved > clients.step_seconds:
+            if tables and loop.time() - moved > clients.step_seconds:
                 raise TimeoutError(f"reading state of {next(iter(tables))}")
             if loop.time() - reported > REPORT_SECONDS:
                 reported = loop.time()

@@ -108,6 +108,74 @@ async def test_a_table_that_nobody_has_followed_for_long_is_read_anew(launch: An
     assert dict(table.items("store")) == {b"key": b"value"}
 
 
+class Stretch:
+    """A client whose topic holds no records, only the marks of transactions: what is read of it are positions."""
+
+    step_seconds = 0.3
+
+    def __init__(self, *, pause: float, step: int) -> None:
+        self._pause = pause
+        self._step = step
+        self._position = 0
+
+    def consumer(self, **_: Any) -> Any:
+        """Return a consumer, which is this one too."""
+        return self
+
+    def assign(self, parts: Any) -> None:
+        """Do nothing."""
+
+    def seek(self, part: Any, offset: int) -> None:
+        """Go there."""
+        self._position = offset
+
+    def pause(self, part: Any) -> None:
+        """Do nothing."""
+
+    async def start(self, client: Any) -> None:
+        """Do nothing."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+    async def getmany(self, **_: Any) -> dict[Any, Any]:
+        """Move on, past no record."""
+        await asyncio.sleep(self._pause)
+        self._position += self._step
+        return {}
+
+    async def position(self, _: Any) -> int:
+        """Return where it is."""
+        return self._position
+
+    async def begins(self, parts: Any) -> dict[Any, int]:
+        """Return the first offsets."""
+        return dict.fromkeys(parts, 0)
+
+    async def ends(self, parts: Any) -> dict[Any, int]:
+        """Return the ends."""
+        return dict.fromkeys(parts, 10)
+
+
+@pytest.mark.parametrize(
+    ("pause", "step"), [pytest.param(0.06, 1, id="slowly"), pytest.param(0.4, 10, id="late and at once")]
+)
+async def test_marks_of_transactions_are_progress(pause: float, step: int) -> None:
+    """Reading fails when it stands still for a step's time, not when it moves on without records."""
+    stretch: Any = Stretch(pause=pause, step=step)
+    table = Table(fresh_at=monotonic())
+    await restore(stretch, stretch, {TopicPartition("state", 0): table}, lambda *_, **__: None)
+    assert table.next_offset == 10
+
+
+async def test_reading_that_stands_still_fails() -> None:
+    """The error names the partition of which nothing comes."""
+    still: Any = Stretch(pause=0.05, step=0)
+    table = Table(fresh_at=monotonic())
+    with pytest.raises(TimeoutError, match="partition=3"):
+        await restore(still, still, {TopicPartition("state", 3): table}, lambda *_, **__: None)
+
+
 async def test_others_have_a_turn_while_much_is_restored(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client hands out what it has fetched without ever waiting; other lanes must not wait for all of it."""
     broker = await launch()
