@@ -67,8 +67,9 @@ class LocalCopies:
                     await _write(self._path(number), table, last)
                 except OSError as error:
                     self._cannot(error)
+                except _ClearedError:
+                    pass  # what it will hold is copied the next time
                 else:
-                    table.copied = last
                     self._failed = None
 
     def _cannot(self, error: OSError) -> None:
@@ -91,6 +92,10 @@ class LocalCopies:
 # -- the file: frames, each its length and a MessagePack value; then the checksum of all of them ------------
 
 
+class _ClearedError(Exception):
+    """The table was cleared while it was copied."""
+
+
 async def _write(path: Path, table: Table, last: Last) -> None:
     age = time.monotonic() - table.fresh_at
     head = (VERSION, time.time() - age, table.next_offset, last)
@@ -102,7 +107,11 @@ async def _write(path: Path, table: Table, last: Last) -> None:
         check = await asyncio.to_thread(_put, file, head, 0)
         for piece in _pieces(table):
             check = await asyncio.to_thread(_put, file, piece, check)
+        if table.replaced is None:
+            raise _ClearedError
         await asyncio.to_thread(_finish, file, check, new, path)
+        if table.replaced is not None:
+            table.copied = last
     except BaseException:
         # A thread is not cancelled along with us: what it creates is waited for, so that nothing of it stays.
         file = await creating

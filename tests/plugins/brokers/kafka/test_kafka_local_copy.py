@@ -121,6 +121,25 @@ async def test_a_copy_that_cannot_be_written_is_told_once(tmp_path: Path) -> Non
     assert len(log) == 1
 
 
+async def test_a_table_that_is_cleared_meanwhile_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of a table that has forgotten half of it would pass for whole; the next copy is of what it holds then."""
+    pieces, table, copies = local_copy._pieces, filled(), copies_in(tmp_path)
+
+    def cleared(copied: Table) -> Iterator[Any]:
+        for each in pieces(copied):
+            copied.clear()
+            copied.wrote({stored_key("store", b"new"): b"v"}, 6, 9)
+            yield each
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local_copy, "_pieces", cleared)
+        await copies.put_down({0: table})
+    assert list((tmp_path / "state/group").iterdir()) == []
+    assert (table.replaced, table.copied) == (None, None)
+    await copies.put_down({0: table})
+    assert values(await copies.take_up(0)) == {"store": {b"new": b"v"}}
+
+
 async def test_a_copy_that_is_cancelled_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even while its file is being created, in a thread that cannot be cancelled."""
     creating, go_on, created = threading.Event(), threading.Event(), local_copy._created
