@@ -122,9 +122,17 @@ def _specs(old: Plan, new: Plan, kept: Mapping[str, TopicSpec]) -> dict[str, Top
 
 
 async def _refuse_what_is_there(plan: Plan, target: Broker, specs: Mapping[str, TopicSpec]) -> None:
-    """Raise BrokerError, naming all of it, if the new place holds records, offsets or state of this pipeline."""
+    """Raise BrokerError, naming all of it, if the new place holds records, offsets or state of this pipeline.
+
+    A topic with another number of partitions is refused even if it is empty: offsets would not fit.
+    """
     there = await target.topics()
     found = [f"topic {name} holds records" for name in specs if name in there and await _holds_records(target, name)]
+    found += [
+        f"topic {name} has {there[name].partitions} partitions instead of {spec.partitions}"
+        for name, spec in specs.items()
+        if name in there and there[name].partitions != spec.partitions
+    ]
     for stage in plan.stages.values():
         group = plan.group(stage.name)
         if await target.offsets(group):

@@ -144,6 +144,19 @@ async def test_a_place_that_holds_anything_of_the_pipeline_is_refused(shop: Plan
         assert sum(held.end for held in await broker.ranges("orders")) == 1
 
 
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_topics_that_are_there_must_have_as_many_partitions(shop: Plan, partitions: int) -> None:
+    """Without records, too, and whether there are fewer or more: said before anything is written."""
+    orders(1, 10)
+    await ran(shop, Path("old"))
+    async with opened(shop, Path("new")) as broker:
+        await broker.create([TopicSpec(name="averages", partitions=partitions)])
+    with pytest.raises(BrokerError, match=f"topic averages has {partitions} partitions instead of 2; delete"):
+        await moved(shop)
+    async with opened(shop, Path("new")) as broker:
+        assert list(await broker.topics()) == ["averages"]
+
+
 async def test_state_alone_is_something(shop: Plan) -> None:
     """Without records and offsets, what steps have kept would be mixed with what comes."""
     orders(1)
