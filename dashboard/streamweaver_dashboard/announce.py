@@ -1,6 +1,7 @@
 """Telling of alerts beyond the page: into a topic of the pipeline, and to a webhook; one dashboard of all does it."""
 
 import asyncio
+import http.client
 import urllib.request
 from collections import deque
 from collections.abc import Mapping
@@ -108,8 +109,9 @@ class Announcer:
                 try:
                     await asyncio.to_thread(self._post, {"pipeline": self._plan.name, **event})
                     break
-                except OSError as error:
-                    # The address may hold a secret; the error of a host that cannot be reached does not.
+                except (OSError, http.client.HTTPException, ValueError) as error:
+                    # Also an answer that is no HTTP, or leads to no address. The address may hold a secret; the error
+                    # of a host that cannot be reached does not.
                     why = self._plan.redact(str(error))
                     self._log("warning", "webhook failed", rule=event["name"], attempt=attempt + 1, error=why)
                     await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
