@@ -64,7 +64,9 @@ async def run_async(
 
     The data goes to a folder of its own that is removed at the end; give `data_dir` to run several times on the same
     data, as a restart would, or a `log` from a fixture. One plugin runs on a `FakeClock`, so that nothing it waits for
-    takes any time, a pipeline on the machine's clock; `clock` is another one. `during` gets the running engine, to
+    takes any time, a pipeline on the machine's clock; `clock` is another one. Nobody moves a `FakeClock` while all are
+    idle, so a step's `tick` is not called on it and a run on it cannot last `duration_seconds`: call `tick` by hand,
+    or run the step in a pipeline, for `duration_seconds` and not `until_idle`. `during` gets the running engine, to
     stop it or to look at it. ConfigError when the text or the options are wrong; RunError when the pipeline fails,
     which includes counts that do not balance, unless it is expected to (`fails`).
     """
@@ -83,6 +85,11 @@ async def run_async(
         parts = around(plugin, options or {}, stage=plugin.name, source=name(INPUT), target=output)
         plan = _on(log, as_yaml({"name": name("run"), **parts}), [what, *plugins])
         clock = clock or FakeClock()
+    if duration_seconds is not None and isinstance(clock, FakeClock):
+        raise ValueError(
+            "run: got duration_seconds on a clock that stands while nobody sleeps, expected it on the machine's, "
+            "as a pipeline runs on; leave it out, or run the plugin in the text of a pipeline"
+        )
     lines: list[LogLine] = []
 
     def write(level: str, event: str, /, **fields: Any) -> None:

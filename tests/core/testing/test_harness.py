@@ -247,6 +247,8 @@ FLOW = "name: t\ntopics: {a: {external: true}}\nflows: {f: {from: a, to: b}}\n"
         (FLOW, {"options": {"a": 1}}, "got options beside a pipeline, expected them in its text"),
         (visits, {"records": {"input": [1]}}, "got records by topic for one plugin, expected a list"),
         (ticks, {"records": [1]}, "got records for a producer, expected none: it brings its own"),
+        (visits, {"duration_seconds": 1}, "got duration_seconds on a clock that stands .* run the plugin in the text"),
+        (FLOW, {"duration_seconds": 1, "clock": FakeClock()}, "got duration_seconds on a clock that stands"),
         (Json, {"records": [1]}, "json is a codec, expected a producer, transform or sink"),
     ],
 )
