@@ -57,6 +57,7 @@ class Moved:
 async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Callable[[str], None]) -> Moved:
     """Move what `old` keeps to the broker of `new`, which is the same pipeline; BrokerError when it cannot be.
 
+    A stage that has not run yet has nothing to move, and begins at the new place.
     The old place is taken as for a run, so a pipeline that runs there is refused. What a refusal leaves at the new
     place is topics without records; what a failure on the way leaves is named by the next try.
     """
@@ -66,9 +67,11 @@ async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Ca
     # that comes behind it. At the new one transactions are not needed, and their marks would take offsets.
     asked = max((stage.delivery for stage in old.stages.values()), key=DELIVERIES.index)
     async with _opened(old, old_data, asked) as source, _opened(new, new_data, "at_least_once") as target:
-        specs = _specs(old, new, await source.topics())
+        kept = await source.topics()
+        specs = _specs(old, new, kept)
         await _refuse_what_is_there(new, target, specs)
-        held = {stage.name: await _held(old, stage, source) for stage in old.stages.values()}
+        began = [stage for stage in old.stages.values() if await _has_begun(old, stage, source, kept)]
+        held = {stage.name: await _held(old, stage, source) for stage in began}
         await _refuse_other_offsets(new, source, target, specs)
         await target.create(list(specs.values()))
         copies: Copies = {}
@@ -82,7 +85,7 @@ async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Ca
             tell(f"topic {name}: {counts[name]} records")
         _refuse_what_moved(new, copies)
         stages = {}
-        for stage in old.stages.values():
+        for stage in began:
             await _hand_over(new, stage, target, held[stage.name], copies)
             stages[stage.name] = sum(map(len, held[stage.name].state.values()))
             tell(f"stage {stage.name}: {len(held[stage.name].offsets)} offsets, {stages[stage.name]} values of state")
@@ -231,6 +234,17 @@ async def _places(broker: Broker, topic: str) -> dict[Place, Offsets]:
 
 
 # -- groups ---------------------------------------------------------------------------------------
+
+
+async def _has_begun(plan: Plan, stage: StagePlan, broker: Broker, kept: Mapping[str, TopicSpec]) -> bool:
+    """Say whether a stage may hold anything; one that is new in the file does not, and its topics are not there."""
+    missing = [name for name in _inputs(plan, stage) if name not in kept]
+    if missing and await broker.offsets(plan.group(stage.name)):
+        raise BrokerError(
+            f"stage {stage.name} has committed offsets, but there are no topics {', '.join(missing)} at the old place; "
+            "start the pipeline there once more, which creates them (nothing was moved)"
+        )
+    return not missing
 
 
 async def _held(plan: Plan, stage: StagePlan, broker: Broker) -> Held:

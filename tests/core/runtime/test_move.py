@@ -88,6 +88,39 @@ async def test_it_goes_on_at_the_new_place(shop: Plan) -> None:
     assert '"price":4,"moving_average":3.0' in Path("out.ndjson").read_text().replace(" ", "")
 
 
+COPIED = PIPELINE.replace("sinks:", "  copying: {from: averages, to: copies}\nsinks:")
+"""The same with a flow into a topic that it had not before."""
+
+
+async def test_a_stage_that_is_new_begins_at_the_new_place(shop: Plan) -> None:
+    """Added to the file since the last run, it holds nothing; all others go on where they stood."""
+    orders(1, 10, 2)
+    await ran(shop, Path("old"))
+    Path("shop.yaml").write_text(COPIED + "  copied: {use: file, from: copies, path: copied.ndjson}\n")
+    plan = load(Path("shop.yaml")).plan
+    found = await moved(plan)
+    assert found.stages.keys() == shop.stages.keys()
+    orders(20)
+    counts = await ran(plan, Path("new"))
+    assert {name: counts[name]["in"] for name in ("means", "out", "copying", "copied")} == {
+        "means": 1,
+        "out": 1,
+        "copying": 4,
+        "copied": 4,
+    }
+
+
+async def test_a_stage_whose_topic_is_not_there_is_refused(shop: Plan) -> None:
+    """It has offsets of something: passed over, they would be left behind, and nobody would know."""
+    orders(1)
+    await ran(shop, Path("old"))
+    Path("shop.yaml").write_text(COPIED.replace("file, from: averages", "file, from: copies"))
+    with pytest.raises(BrokerError, match="stage out has committed offsets, but there are no topics copies at the old"):
+        await moved(load(Path("shop.yaml")).plan)
+    async with opened(shop, Path("new")) as broker:
+        assert await broker.topics() == {}
+
+
 @asynccontextmanager
 async def opened(plan: Plan, data: Path) -> AsyncIterator[Broker]:
     broker: Broker = plan.broker.build()
