@@ -1,5 +1,6 @@
 """All topics that somebody looks at, each read once."""
 
+import asyncio
 from collections.abc import Callable
 
 from streamweaver import Broker, Codec
@@ -20,12 +21,11 @@ class Taps:
 
     async def hear(self, topic: str, listener: Listener) -> Tap:
         """Have a listener hear a topic from now on; BrokerError when that cannot be."""
-        tap = self._taps.get(topic)
-        if tap is None:
+        while (tap := self._taps.get(topic)) is None:
             made = Tap(self._broker, topic, self._codec(topic))
             await made.open(self._clock())
-            tap = self._taps.setdefault(topic, made)
-            if tap is not made:
+            if self._taps.setdefault(topic, made) is not made:
+                # Somebody else was quicker; whether that one is still there is seen by looking again.
                 await made.close()
         tap.listeners.add(listener)
         return tap
@@ -43,8 +43,9 @@ class Taps:
 
     async def drop_unheard(self) -> None:
         """Close the topics to which nobody listens any more."""
-        for topic in [topic for topic, tap in self._taps.items() if not tap.listeners]:
-            await self._taps.pop(topic).close()
+        unheard = [topic for topic, tap in self._taps.items() if not tap.listeners]
+        # None may be found any more while another is being closed.
+        await asyncio.gather(*[tap.close() for tap in [self._taps.pop(topic) for topic in unheard]])
 
     async def close(self) -> None:
         """Close all."""
