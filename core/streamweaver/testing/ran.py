@@ -37,8 +37,8 @@ class Ran:
     log: list[LogLine]
     metrics: Mapping[str, dict[str, Any]] = attrs.field(factory=dict)
     """The figures of each stage at the end: its counts, and the plugin's own `counters` and `gauges`."""
-    kept: Mapping[str, dict[Any, Any]] | None = None
-    """What each step remembers, by `stage.step`; None where the broker keeps it in the running pipeline only."""
+    kept: Mapping[str, list[dict[Any, Any]]] | None = None
+    """What each step remembers, by `stage.step` and partition; None where the broker keeps it in memory only."""
     output: str = OUTPUT
     """The topic that is meant where none is said: that of a run of one plugin."""
 
@@ -77,9 +77,10 @@ class Ran:
         """Return the values of `records`."""
         return [record.value for record in self.records(topic)]
 
-    def state(self, stage: str | None = None, step: int = 0) -> dict[Any, Any]:
-        """Return what a step of a stage remembers, values by key, of all partitions; without a stage, of the only one.
+    def state(self, stage: str | None = None, step: int = 0, partition: int | None = None) -> dict[Any, Any]:
+        """Return what a step of a stage remembers, values by key; without a stage, of the only one.
 
+        Without a partition that of all: LookupError if one key stands in two of them, for each has its own value.
         On the embedded log. Kafka's is in the memory of the running pipeline: what a restart does shows it.
         """
         if self.kept is None:
@@ -90,7 +91,21 @@ class Ran:
         steps = self.plan.stages[name].steps
         if not 0 <= step < len(steps):
             raise LookupError(f"stage {name}: got the step {step}, it has {len(steps)}; they count from 0")
-        return self.kept[f"{name}.{steps[step].name}"]
+        parts = self.kept[f"{name}.{steps[step].name}"]
+        if partition is not None:
+            if not 0 <= partition < len(parts):
+                raise LookupError(
+                    f"stage {name}: got the partition {partition}, it has {len(parts)}; they count from 0"
+                )
+            return parts[partition]
+        whole: dict[Any, Any] = {}
+        for part in parts:
+            if both := whole.keys() & part.keys():
+                raise LookupError(
+                    f"stage {name}: the key {both.pop()!r} stands in several partitions, expected one of them"
+                )
+            whole |= part
+        return whole
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +124,7 @@ async def stored(plan: Plan, data_dir: Path) -> dict[str, list[Fetched]]:
     return (await left(plan, data_dir))[0]
 
 
-async def left(plan: Plan, data_dir: Path) -> tuple[dict[str, list[Fetched]], dict[str, dict[Any, Any]] | None]:
+async def left(plan: Plan, data_dir: Path) -> tuple[dict[str, list[Fetched]], dict[str, list[dict[Any, Any]]] | None]:
     """Return what the topics hold, and what the steps remember."""
     async with opened(plan, data_dir, "tool") as broker:
         own = [topic for topic in await broker.topics() if topic in plan.topics or topic.startswith(f"{plan.name}.")]
@@ -117,15 +132,17 @@ async def left(plan: Plan, data_dir: Path) -> tuple[dict[str, list[Fetched]], di
         return rows, None if broker.shares_work else await _kept(plan, broker)
 
 
-async def _kept(plan: Plan, broker: Broker) -> dict[str, dict[Any, Any]]:
-    kept: dict[str, dict[Any, Any]] = {}
+async def _kept(plan: Plan, broker: Broker) -> dict[str, list[dict[Any, Any]]]:
+    def values(store: str, partition: int) -> dict[Any, Any]:
+        unpack = msgspec.msgpack.decode
+        return {unpack(key): unpack(value) for key, value in broker.state_items(store, partition)}
+
+    kept: dict[str, list[dict[Any, Any]]] = {}
     for stage in plan.stages.values():
         partitions = max((plan.topics[topic].spec.partitions for topic in stage.inputs), default=1)
         for step in stage.steps:
-            values = kept[f"{stage.name}.{step.name}"] = {}
-            for partition in range(partitions):
-                for key, value in broker.state_items(f"{plan.group(stage.name)}.{step.name}", partition):
-                    values[msgspec.msgpack.decode(key)] = msgspec.msgpack.decode(value)
+            store = f"{plan.group(stage.name)}.{step.name}"
+            kept[f"{stage.name}.{step.name}"] = [values(store, partition) for partition in range(partitions)]
     return kept
 
 

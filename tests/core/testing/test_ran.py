@@ -36,6 +36,21 @@ def test_each_step_has_its_state(ran: Ran) -> None:
     assert [ran.state("one", step) for step in range(3)] == [{"n": 4}, {}, {"n": 2}]
 
 
+def test_each_partition_has_its_state() -> None:
+    """A key that stands in several partitions has a value in each; the state of all together then is a question."""
+    text = (
+        "name: t\ntopics: {a: {partitions: 2, external: true}}\nflows: {f: {from: a, steps: [{use: counted}], to: b}}"
+    )
+    ran = run(text, [counted], records={"a": [Record({}, key=str(number)) for number in range(20)]})
+    held = [sum(len(rows) for rows in ran.rows["a"] if rows.partition == number) for number in range(2)]
+    assert min(held) > 0
+    assert [ran.state("f", partition=number) for number in range(2)] == [{"n": count} for count in held]
+    with pytest.raises(LookupError, match="stage f: the key 'n' stands in several partitions, expected one of them"):
+        ran.state("f")
+    with pytest.raises(LookupError, match="stage f: got the partition 2, it has 2; they count from 0"):
+        ran.state("f", partition=2)
+
+
 @pytest.mark.parametrize(
     ("ask", "text"),
     [
