@@ -1,5 +1,6 @@
 """The figures that the workers publish, heard while somebody wants them and read back for whoever asks once."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ class StageFigures:
         self._figures = Figures()
         self._is_heard = False
         self._read_at = 0
+        self._reading = asyncio.Lock()
 
     @property
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
@@ -49,11 +51,14 @@ class StageFigures:
 
     def heard(self, seen: Seen, now: int) -> None:
         """Take published figures."""
+        self._take(self._figures, seen, now)
+
+    def _take(self, figures: Figures, seen: Seen, now: int) -> None:
         for key, value in zip(seen.keys, seen.values, strict=True):
             if not isinstance(value, dict) or not isinstance(value.get("time"), int):
                 continue
             if isinstance(value.get("stages"), dict):
-                self._figures.take((key or b"").decode(errors="replace"), value)
+                figures.take((key or b"").decode(errors="replace"), value)
             else:
                 self._voice(value, now)
 
@@ -67,7 +72,7 @@ class StageFigures:
         if wanted and not self._is_heard:
             try:
                 await self._taps.hear(self._topic, self)
-                await self._read()
+                self._figures = await self._read()
             except BrokerError:
                 self._taps.unhear(self._topic, self)
                 return
@@ -82,20 +87,29 @@ class StageFigures:
 
     async def current(self) -> dict[str, Any]:
         """Return the figures as of now (or half a second ago), also when nobody follows them."""
-        now = self._clock()
-        if not self._is_heard and not 0 <= now - self._read_at < KEPT_MS:
-            self._read_at = now
-            self._figures = Figures()
-            try:
-                await self._read()
-            except BrokerError as error:
-                self._log("debug", "no figures", error=str(error))
+        if not self._is_heard:
+            # Whoever asks meanwhile waits for the same figures.
+            async with self._reading:
+                await self._read_unless_fresh()
         return self.newest()
 
-    async def _read(self) -> None:
+    async def _read_unless_fresh(self) -> None:
+        if self._is_heard or 0 <= self._clock() - self._read_at < KEPT_MS:
+            return
+        try:
+            figures = await self._read()
+            if not self._is_heard:
+                self._figures = figures
+        except BrokerError as error:
+            self._log("debug", "no figures", error=str(error))
+        self._read_at = self._clock()
+
+    async def _read(self) -> Figures:
         """Read back the newest figures."""
+        figures = Figures()
         since = self._clock() - BACK_MS
         past = await read_back(self._broker, self._topic, self._codec, since=since, most=MOST_RECORDS, seconds=1.0)
         for seen in past.batches:
             # Heard now: the publishers' clocks say nothing of when.
-            self.heard(seen, self._clock())
+            self._take(figures, seen, self._clock())
+        return figures

@@ -1,5 +1,6 @@
 """The workers' figures as they are heard and read back, over a real broker whose readers may take their time."""
 
+import asyncio
 import contextlib
 import json
 
@@ -8,6 +9,7 @@ import pytest
 from streamweaver import BrokerContext, Rows, TopicSpec
 from streamweaver.codecs import Json
 from streamweaver_dashboard.election import SILENT_MS, Election
+from streamweaver_dashboard.figures import status
 from streamweaver_dashboard.stage_figures import StageFigures
 from streamweaver_dashboard.taps import Taps
 
@@ -21,6 +23,8 @@ class Slow:
         self._broker = broker
         self.now = NOW
         self.open_ms = 0
+        self.readers = 0
+        self.meanwhile = lambda: None
 
     def __getattr__(self, name):
         return getattr(self._broker, name)
@@ -30,6 +34,8 @@ class Slow:
 
     async def reader(self, starts):
         self.now += self.open_ms
+        self.readers += 1
+        self.meanwhile()
         return await self._broker.reader(starts)
 
     async def append(self, topic, *values):
@@ -87,3 +93,32 @@ async def test_a_newcomer_leaves_the_one_that_speaks_alone(shop, ahead_ms, open_
         assert newcomer.to_say(NOW) is None
         assert newcomer.to_say(NOW + SILENT_MS - 1) is None
         assert newcomer.to_say(broker.now + SILENT_MS) is not None
+
+
+WELL = {"health": "ok", "activity": "reading", "activity_seconds": 0, "error": None}
+
+
+async def test_all_that_ask_at_once_get_the_same_figures(shop):
+    """Of several that ask at the same moment each gets what one of them reads, also when there were figures before."""
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+        for time in (NOW, NOW + 600):
+            broker.now = time
+            await broker.append(plan.metrics, {"time": time, "stages": dict.fromkeys(plan.stages, WELL)})
+            readers = broker.readers
+            told = await asyncio.gather(*(figures.current() for _ in range(3)))
+            assert [(each["time"], status(each)) for each in told] == [(time, ("ok", {}))] * 3
+            assert broker.readers == readers + 1
+
+
+async def test_who_asks_while_others_are_read_for_sees_what_was_there(shop):
+    """Figures that are known are there until newer ones have been read."""
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+        await broker.append(plan.metrics, {"time": NOW, "stages": dict.fromkeys(plan.stages, WELL)})
+        await figures.current()
+        broker.now += 600
+        broker.meanwhile = lambda: seen.append(status(figures.newest())[0])
+        seen = []
+        await figures.current()
+        assert seen == ["ok"]
