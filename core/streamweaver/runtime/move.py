@@ -2,8 +2,10 @@
 
 Records are copied in order and read back. Where the copy has other offsets than the original (the original begins
 above 0, or has gaps such as the marks of Kafka's transactions), whatever names a record by its offset becomes that of
-the same record: the groups' offsets, the notes of sinks, the marks of dead letters that have been dealt with. Only a
-sink's own offsets are out of reach. Nothing is changed at the old place.
+the same record: the groups' offsets, the notes of sinks, dead letters and replayed records, the marks of dead letters
+that have been dealt with. Those whose record has expired keep its old number. Out of reach is what plugins keep: offsets
+in values and state, and a sink's own, for which a move is refused where they would not fit. Nothing is changed at the
+old place.
 
 All that can be refused is refused before anything is written. The new place must be empty: what an attempt that broke
 off has left cannot be told from what a pipeline has done there since, and going on would double one or the other.
@@ -27,8 +29,10 @@ from streamweaver.runtime.moved_offsets import (
     Copies,
     Offsets,
     Place,
+    moved_letters,
     moved_marks,
     moved_notes,
+    moved_replays,
     translated,
 )
 from streamweaver.runtime.reading import through
@@ -76,10 +80,14 @@ async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Ca
         await target.create(list(specs.values()))
         copies: Copies = {}
         counts: dict[str, int] = {}
-        # Their marks name dead letters by their places, so these come first.
-        for name in sorted(specs, key=lambda name: name == old.settled_letters):
-            marks = moved_marks(old.dead_letters, copies) if name == old.settled_letters else None
-            found = await _copy(source, target, name, marks)
+        # These name records by their places: dead letters and what is replayed those of other topics, marks letters.
+        changes: dict[str, Change] = {
+            **dict.fromkeys(map(old.replay, old.stages), moved_replays(copies)),
+            old.dead_letters: moved_letters(copies),
+            old.settled_letters: moved_marks(old.dead_letters, copies),
+        }
+        for name in sorted(specs, key=lambda name: list(changes).index(name) if name in changes else -1):
+            found = await _copy(source, target, name, changes.get(name))
             copies.update(found)
             counts[name] = sum(before.total for before, _ in found.values())
             tell(f"topic {name}: {counts[name]} records")

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import attrs
 
 from streamweaver.contracts import Fetched
-from streamweaver.runtime.dead_letter import note, noted
+from streamweaver.record import Headers
+from streamweaver.runtime.dead_letter import ORIGINAL_OFFSET, from_row, note, noted, original_place
 from streamweaver.runtime.letter_box import parse_id
 
 Place: TypeAlias = tuple[str, int]
@@ -116,6 +117,52 @@ def moved_marks(letters: str, copies: Copies) -> Change:
             headers=None if rows.headers is None else [rows.headers[index] for index in kept],
             offsets=[rows.offsets[index] for index in kept],
         )
+
+    return change
+
+
+def moved_letters(copies: Copies) -> Change:
+    """Return what makes dead letters name the copies of their records.
+
+    Of a record that was not copied, since it has expired, a letter tells the offset that it had.
+    """
+
+    def place(rows: Fetched, index: int, headers: Headers) -> tuple[str, int, int] | None:
+        try:
+            letter = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
+        except ValueError:
+            return None  # somebody else's
+        return letter.topic, letter.partition, letter.offset
+
+    return _naming(place, copies)
+
+
+def moved_replays(copies: Copies) -> Change:
+    """Return what makes records that are replayed name the copies of those that they originally were; see letters."""
+
+    def place(rows: Fetched, index: int, headers: Headers) -> tuple[str, int, int] | None:  # noqa: ARG001
+        topic, offset, _ = original_place(headers)
+        return None if topic is None or offset is None else (topic, rows.partition, offset)
+
+    return _naming(place, copies)
+
+
+def _naming(place: Callable[[Fetched, int, Headers], tuple[str, int, int] | None], copies: Copies) -> Change:
+    """Return what writes the new offset into our header, where a record names the place of another one."""
+
+    def changed(rows: Fetched, index: int, headers: Headers) -> Headers:
+        named = place(rows, index, headers)
+        after = None if named is None else moved_offset(named[:2], named[2], copies)
+        if after is None:
+            return headers
+        # Ours come first; the original may have one of that name, too.
+        at = next(number for number, (name, _) in enumerate(headers) if name == ORIGINAL_OFFSET)
+        return (*headers[:at], (ORIGINAL_OFFSET, str(after).encode()), *headers[at + 1 :])
+
+    def change(rows: Fetched) -> Fetched:
+        if rows.headers is None:
+            return rows
+        return attrs.evolve(rows, headers=[changed(rows, index, each) for index, each in enumerate(rows.headers)])
 
     return change
 

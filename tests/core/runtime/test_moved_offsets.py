@@ -1,11 +1,22 @@
 """What names records by their offsets names the copies after a move."""
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver.contracts import Fetched
-from streamweaver.runtime.dead_letter import note
-from streamweaver.runtime.moved_offsets import Copies, Offsets, moved_marks, moved_notes, moved_offset, translated
+from streamweaver.record import Headers
+from streamweaver.runtime.dead_letter import ORIGINAL_OFFSET, DeadLetter, from_row, note, replay_headers, to_rows
+from streamweaver.runtime.moved_offsets import (
+    Copies,
+    Offsets,
+    moved_letters,
+    moved_marks,
+    moved_notes,
+    moved_offset,
+    moved_replays,
+    translated,
+)
 
 
 def at(*offsets: int) -> Offsets:
@@ -72,6 +83,52 @@ def test_marks_name_the_copies_of_their_letters() -> None:
     found = moved_marks("letters", copies)(rows)
     assert (found.keys, found.values, found.timestamps) == ([b"0:0", b"0:2"], [b"0", b"2"], [0, 2])
     assert (found.headers, found.offsets) == ([(), ()], [0, 2])
+
+
+def letter(offset: int, *, topic: str = "orders", partition: int = 1) -> DeadLetter:
+    """Return a dead letter of a record, which has a header that is named as one of ours."""
+    return DeadLetter(
+        stage="s",
+        step="write",
+        error="E",
+        reason="r",
+        tries=1,
+        failed_at=9,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp=1,
+        key=b"k",
+        value=b"v",
+        headers=((ORIGINAL_OFFSET, b"5"), ("other", b"")),
+    )
+
+
+def test_letters_name_the_copies_of_their_records() -> None:
+    """Of a record that has expired the old number stays, as -1 does, which is no record's; nothing else changes."""
+    copies: Copies = {("orders", 1): (at(3, 5, 9), at(0, 1, 2))}
+    before = [letter(5), letter(4), letter(-1), letter(9), letter(9, partition=0), letter(9, topic="gone")]
+    rows = to_rows(before)
+    headers = [*(rows.headers or ()), ((ORIGINAL_OFFSET, b"5"),)]  # the last is no letter
+    held = Fetched([*rows.keys, b""], [*rows.values, b""], [*rows.timestamps, 9], headers, "letters", 0, range(7), 7)
+    found = moved_letters(copies)(held)
+    assert attrs.evolve(found, headers=headers) == held
+    assert found.headers is not None
+    assert found.headers[6] == headers[6]
+    after = [from_row(b"k", b"v", 9, each) for each in found.headers[:6]]
+    assert [each.offset for each in after] == [1, 4, -1, 2, 9, 9]
+    assert [attrs.evolve(new, offset=old.offset) for new, old in zip(after, before, strict=True)] == before
+
+
+def test_replayed_records_name_the_copies_of_what_they_were() -> None:
+    """Which is of any topic, in the same partition; what somebody else has put there stays as it is."""
+    copies: Copies = {("orders", 1): (at(3, 5, 9), at(0, 1, 2)), ("orders", 0): (at(5), at(7))}
+    headers: list[Headers] = [replay_headers(letter(5)), replay_headers(letter(4)), ((ORIGINAL_OFFSET, b"5"),), ()]
+    held = Fetched([None] * 4, [b""] * 4, [0] * 4, headers, "p.s.replay", 1, range(4), 4)
+    found = moved_replays(copies)(held)
+    assert attrs.evolve(found, headers=headers) == held
+    assert found.headers == [replay_headers(letter(1)), *headers[1:]]
+    assert moved_replays(copies)(attrs.evolve(held, headers=None)).headers is None
 
 
 def test_notes_name_the_copies_of_their_records() -> None:

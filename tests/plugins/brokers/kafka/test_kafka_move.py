@@ -117,6 +117,9 @@ async def test_what_kafka_leaves_between_records_moves_nothing(shop: tuple[Plan,
     assert (first.settled, second.letter.value) == (None, worse.letter.value)
     assert second.settled is not None
     assert second.id != worse.id
+    # Of five orders these are the second and the fourth, whatever marks lay between them.
+    assert (first.letter.offset, second.letter.offset) == (1, 3)
+    assert worse.letter.offset > 3
     await broker.close()
 
     orders(4)
