@@ -76,4 +76,5 @@ def _sum(values: Iterable[float]) -> float:
 
 def _sums(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _sum(part.get(name, 0) for part in parts) for name in names}
+    # Not rounded: a plugin's own figure may be as small as it likes.
+    return {name: sum(part.get(name, 0) for part in parts) for name in names}

@@ -90,3 +90,11 @@ def test_stages_that_only_some_workers_run_are_there() -> None:
     )
     assert list(found["stages"]) == ["f", "g"]
     assert found["stages"]["f"]["counters"] == {"a": 3, "b": 1}
+
+
+def test_small_figures_of_a_plugin_stay_what_they_are() -> None:
+    """Only the engine's own rates are rounded."""
+    parts = [snapshot(f=stage(gauges={"share": share}, in_per_second=0.1)) for share in (0.0004, 0.0)]
+    one = merged([*parts, snapshot(f=stage(in_per_second=0.1))])["stages"]["f"]
+    assert one["gauges"] == {"share": 0.0004}
+    assert one["in_per_second"] == 0.3
