@@ -83,10 +83,10 @@ class LaneWork(Generic[T]):
             )
         if not len(rows):
             return
-        if rows.topic == self._replay:
-            yield from _by_original_topic(rows)
-        else:
-            for piece in split(rows, self._most):
+        for piece in split(rows, self._most):
+            if rows.topic == self._replay:
+                yield from _by_original_topic(piece)
+            else:
                 yield Part(rows.topic, piece, piece.offsets)
 
     async def transform(self, part: Part) -> Done[T]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,8 +129,9 @@ async def test_lanes_of_a_stage_take_turns(tmp_path: Path) -> None:
     assert most == 1
 
 
-async def test_others_have_their_turn_between_pieces(tmp_path: Path) -> None:
-    """While much is waiting, a plain step does not keep the event loop for longer than one piece takes."""
+@pytest.mark.parametrize("topic", ["a", "turns.pass.replay"])
+async def test_others_have_their_turn_between_pieces(tmp_path: Path, topic: str) -> None:
+    """While much is waiting, or replayed, a plain step does not keep the event loop for longer than a piece takes."""
 
     @transform("pass_on")
     def pass_on(record: Record) -> Record:
@@ -150,7 +152,8 @@ async def test_others_have_their_turn_between_pieces(tmp_path: Path) -> None:
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(other())
-    rows = Fetched([None] * count, [b"1"] * count, [1] * count, None, "a", 0, range(count), count)
+    headers = [headers_of("a", n) for n in range(count)]
+    rows = Fetched([None] * count, [b"1"] * count, [1] * count, headers, topic, 0, range(count), count)
     for part in work.parts(rows):
         await work.transform(part)
     beside.cancel()
