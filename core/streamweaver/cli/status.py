@@ -84,7 +84,9 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
 def _at_rest(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the last figures of a stage that runs no more: nothing flows, none is well; what had failed says so."""
     health = "stopped" if stage["health"] in ("ok", "stuck") else stage["health"]
-    return {**stage, "in_per_second": 0.0, "out_per_second": 0.0, "health": health}
+    activity = stage["activity"] if stage["activity"] in ("ended", "failed") else "stopped"
+    rates = {name: 0.0 for name in stage if name.endswith("_per_second")}
+    return {**stage, **rates, "health": health, "activity": activity}
 
 
 async def _figures(broker: Broker, plan: Plan, at: int, end: int) -> dict[bytes | None, dict[str, Any]]:

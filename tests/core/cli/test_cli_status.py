@@ -35,6 +35,17 @@ def test_what_had_failed_still_says_so(run, ran: Path) -> None:
     assert "failed: no room left" in run("pipeline", "status", "shop.yaml").out
 
 
+def test_nothing_flows_and_nothing_is_done_in_a_stage_at_rest(run, ran: Path) -> None:
+    """Every rate is 0, whatever it is of, and what a stage was doing when it was last heard it does no more."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    figures["stages"]["out"] |= {"errors_per_second": 2.5, "dead_letters_per_second": 1.5, "activity": "writing"}
+    publish(figures, ended=0)
+    stages = run("pipeline", "status", "shop.yaml", "--json").json["stages"]
+    out = stages["out"]
+    assert (out["errors_per_second"], out["dead_letters_per_second"], out["activity"]) == (0.0, 0.0, "stopped")
+    assert stages["file"]["activity"] == "ended"
+
+
 def test_json_has_the_figures_of_every_stage(run, ran: Path) -> None:
     """One object with running, age and the stages' snapshot."""
     found = run("pipeline", "status", "shop.yaml", "--json").json
