@@ -3,9 +3,9 @@
 Records are copied in order and read back. Where the copy has other offsets than the original (the original begins
 above 0, or has gaps such as the marks of Kafka's transactions), whatever names a record by its offset becomes that of
 the same record: the groups' offsets, the notes of sinks, dead letters and replayed records, the marks of dead letters
-that have been dealt with. Those whose record has expired keep its old number. Out of reach is what plugins keep: offsets
-in values and state, and a sink's own, for which a move is refused where they would not fit. Nothing is changed at the
-old place.
+that have been dealt with. Those whose record has expired keep its old number. Out of reach is what plugins keep:
+offsets in values and state, and a sink's own, for which a move is refused where they would not fit. Nothing is changed
+at the old place.
 
 All that can be refused is refused before anything is written. The new place must be empty: what an attempt that broke
 off has left cannot be told from what a pipeline has done there since, and going on would double one or the other.
