@@ -103,4 +103,6 @@ class Draft:
 
 
 def _is_list_of_text(node: Node | None) -> bool:
-    return node is not None and node.kind == "sequence" and all(isinstance(item.value, str) for item in node.value)
+    if node is None or node.kind != "sequence":
+        return False
+    return bool(node.value) and all(isinstance(item.value, str) for item in node.value)
