@@ -34,16 +34,20 @@ _API = "__streamweaver_api__"
 @overload
 def observer(target: T, /) -> T: ...
 @overload
-def observer(*, api: int = 1) -> Callable[[T], T]: ...
-def observer(target: Any = None, /, *, api: int = 1) -> Any:
+def observer(*, api: int = 1, **order: Any) -> Callable[[T], T]: ...
+def observer(target: Any = None, /, *, api: int = 1, **order: Any) -> Any:
     """Mark a function or method as the implementation of the hook of the same name.
 
-    On a class it says of all its hooks the version of the plugin API that they were written for: `@observer(api=1)`.
+    Observers are called as they were connected; one with `tryfirst=True` before the others, with `trylast=True` behind
+    them. On a class it says of all its hooks the version of the plugin API that they were written for:
+    `@observer(api=1)`.
     """
 
     def mark(found: Any) -> Any:
+        if inspect.isclass(found) and order:
+            raise TypeError(f"@observer: got {', '.join(order)} on a class, expected it on its methods")
         setattr(found, _API, api)
-        return found if inspect.isclass(found) else _implementation(found)
+        return found if inspect.isclass(found) else _implementation(found, **order)
 
     return mark if target is None else mark(target)
 
@@ -188,7 +192,7 @@ class Observers:
     def call(self, hook: str, **arguments: Any) -> None:
         """Call a hook on each observer; one that raises is reported and disconnected, but for Fatal in `REFUSING`."""
         caller = getattr(self._manager.hook, hook)
-        for implementation in caller.get_hookimpls():
+        for implementation in sorted(caller.get_hookimpls(), key=_place):
             chosen = [arguments[name] for name in implementation.argnames]
             try:
                 implementation.function(*chosen)
@@ -200,3 +204,7 @@ class Observers:
                     f"observer {implementation.plugin_name} failed in {hook} and is disconnected: "
                     f"{type(error).__name__}: {error}"
                 )
+
+
+def _place(implementation: pluggy.HookImpl) -> tuple[bool, bool]:
+    return not implementation.tryfirst, implementation.trylast

@@ -52,6 +52,36 @@ def test_an_implementation_gets_the_arguments_it_names(observers: Observers) -> 
     assert watcher.calls == [("a", 0.5)]
 
 
+def test_observers_are_called_as_connected_but_for_those_that_ask(observers: Observers) -> None:
+    """`tryfirst` and `trylast` put one before or behind all others."""
+    called: list[str] = []
+
+    def connect(name: str, **order: bool) -> None:
+        class Named:
+            """Notes that it was called."""
+
+            @observer(**order)
+            def stage_started(self, stage: str) -> None:
+                called.append(name)
+
+        observers.connect(Named())
+
+    connect("last", trylast=True)
+    connect("one")
+    connect("other")
+    connect("first", tryfirst=True)
+    observers.call("stage_started", stage="a")
+    assert called == ["first", "one", "other", "last"]
+
+
+def test_what_a_mark_cannot_mean_is_refused() -> None:
+    """An order on a class, and words that there are none of."""
+    with pytest.raises(TypeError, match="got tryfirst on a class, expected it on its methods"):
+        observer(tryfirst=True)(Watcher)
+    with pytest.raises(TypeError, match="tryfrist"):
+        observer(tryfrist=True)(lambda stage: None)
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(2)], ids=["error", "exit"])
 def test_one_that_fails_is_disconnected_and_the_others_go_on(
     observers: Observers, reports: list[str], error: BaseException
