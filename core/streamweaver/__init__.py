@@ -117,7 +117,5 @@ if not TYPE_CHECKING:  # to a type checker, whatever is not above is not there
         """Take an old name, and say what to write instead."""
         if name not in _OLD:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        warnings.warn(
-            f"{__name__}.{name} is deprecated: write {__name__}.{_OLD[name]}", DeprecationWarning, stacklevel=2
-        )
+        warnings.warn(f"{__name__}.{name} is deprecated: write {__name__}.{_OLD[name]}", FutureWarning, stacklevel=2)
         return globals()[_OLD[name]]

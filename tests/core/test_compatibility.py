@@ -159,7 +159,7 @@ def test_a_deprecated_plugin_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -
 def test_an_old_name_of_the_facade_warns_with_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is taken meanwhile; what never was a name is an error as ever."""
     monkeypatch.setitem(streamweaver._OLD, "Row", "Record")
-    with pytest.warns(DeprecationWarning, match=r"^streamweaver.Row is deprecated: write streamweaver.Record$") as told:
+    with pytest.warns(FutureWarning, match=r"^streamweaver.Row is deprecated: write streamweaver.Record$") as told:
         found = streamweaver.Row  # type: ignore[attr-defined]
     assert found is Record
     assert told[0].filename == __file__
