@@ -78,7 +78,7 @@ class Cluster:
         """Return all topics with their settings."""
         found = await self.look()
         settings = await self._settings([topic["topic"] for topic in found])
-        return {topic["topic"]: _spec(topic, settings.get(topic["topic"], {})) for topic in found}
+        return {name: _spec(topic, settings[name]) for topic in found if (name := topic["topic"]) in settings}
 
     async def max_message_bytes(self, topics: Iterable[str]) -> int | None:
         """Return the smallest limit that any of the topics has for a batch."""
@@ -87,18 +87,29 @@ class Cluster:
         return min(limits, default=None)
 
     async def _settings(self, topics: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
-        """Return each topic's settings by name: the value, and whether it was set on the topic itself."""
+        """Return each topic's settings by name: the value, and whether it was set on the topic itself.
+
+        A topic that is not there any more is left out: others remove theirs whenever they like.
+        """
         if not topics:
             return {}
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
         found: dict[str, dict[str, tuple[str, bool]]] = {}
 
         async def call() -> None:
+            unknown = set()
             for response in await self._admin.describe_configs(resources):
                 for code, message, _, name, entries in response.resources:
-                    if code:
+                    if code and for_code(code) is UnknownTopicOrPartitionError:
+                        unknown.add(name)
+                        found.pop(name, None)  # it was there at an earlier try
+                    elif code:
                         raise for_code(code)(message or name)
-                    found[name] = {e[0]: (e[1] or "", e[3] == _OF_TOPIC) for e in entries}
+                    else:
+                        found[name] = {e[0]: (e[1] or "", e[3] == _OF_TOPIC) for e in entries}
+            # One that is new may be unknown to a broker for a moment, and is not gone.
+            if unknown and (listed := unknown.intersection(topic["topic"] for topic in await self.look())):
+                raise UnknownTopicOrPartitionError(", ".join(sorted(listed)))
 
         await self._ask(call, "reading topic settings")
         return found
@@ -106,17 +117,17 @@ class Cluster:
     async def create(self, topics: Sequence[TopicSpec], *, may_create: bool = True, may_alter: bool = False) -> None:
         """Create what is missing and compare the rest; TopicMismatchError names every difference."""
         existing = {topic["topic"]: topic for topic in await self.look()}
-        missing = [spec for spec in topics if spec.name not in existing]
+        settings = await self._settings([spec.name for spec in topics if spec.name in existing])
+        # One of these may have been removed a moment ago.
+        missing = [spec for spec in topics if spec.name not in settings]
         if missing and not may_create:
             names = ", ".join(spec.name for spec in missing)
             raise BrokerError(f"there are no topics {names} yet; the running pipeline creates them")
-        known = [spec for spec in topics if spec.name in existing]
-        settings = await self._settings([spec.name for spec in known])
         wrong: list[str] = []
-        for spec in known:
-            differences = _differences(spec, existing[spec.name], settings.get(spec.name, {}))
+        for spec in (spec for spec in topics if spec.name in settings):
+            differences = _differences(spec, existing[spec.name], settings[spec.name])
             if differences and may_alter:
-                differences = await self._alter(spec, existing[spec.name], settings.get(spec.name, {}))
+                differences = await self._alter(spec, existing[spec.name], settings[spec.name])
             wrong += [f"topic {spec.name}: {difference}" for difference in differences]
         if wrong:
             hint = "" if may_alter else "; declare what is there, or set alter_topics: true to change the topics"

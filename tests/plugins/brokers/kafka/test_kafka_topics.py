@@ -1,6 +1,7 @@
 """Topics are created as declared; what exists and differs is named, and changed only when asked."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -123,6 +124,33 @@ async def test_a_deleted_topic_is_unknown(launch) -> None:
     await broker._session.cluster._admin.delete_topics([name])
     with pytest.raises(UnknownTopicError, match=name):
         await broker.ranges(name)
+
+
+async def test_a_topic_that_others_remove_meanwhile_is_passed_over(launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listed, and gone before its settings are read: `topics` leaves it out, and `create` makes it anew."""
+    broker = await launch()
+    cluster = broker._session.cluster
+    admin, describe = cluster._admin, cluster._admin.describe_configs
+    stays, goes = fresh("stays"), fresh("goes")
+    declared = [TopicSpec(name=stays), TopicSpec(name=goes)]
+
+    async def removed_first(resources: Any) -> Any:
+        monkeypatch.undo()
+        await cluster.remove([goes])
+        async with asyncio.timeout(PATIENCE):
+            while goes in {topic["topic"] for topic in await cluster.look()}:
+                await asyncio.sleep(0.05)
+        return await describe(resources)
+
+    await broker.create(declared)
+    monkeypatch.setattr(admin, "describe_configs", removed_first)
+    found = await broker.topics()
+    assert stays in found
+    assert goes not in found
+    await broker.create(declared)
+    monkeypatch.setattr(admin, "describe_configs", removed_first)
+    await broker.create(declared)
+    assert {stays, goes} <= (await broker.topics()).keys()
 
 
 async def test_time_lookup_goes_to_the_end(launch) -> None:
