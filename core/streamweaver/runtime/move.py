@@ -12,7 +12,7 @@ off has left cannot be told from what a pipeline has done there since, and going
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Ca
         await _refuse_what_is_there(new, target, specs)
         began = [stage for stage in old.stages.values() if await _has_begun(old, stage, source, kept)]
         held = {stage.name: await _held(old, stage, source) for stage in began}
-        await _refuse_other_offsets(new, source, target, specs)
+        bound = list(_bound_to_offsets([new.stages[stage.name] for stage in began], new))
+        await _refuse_other_offsets(bound, source, target, specs)
         await target.create(list(specs.values()))
         copies: Copies = {}
         counts: dict[str, int] = {}
@@ -91,7 +92,7 @@ async def move(old: Plan, new: Plan, *, old_data: Path, new_data: Path, tell: Ca
             copies.update(found)
             counts[name] = sum(before.total for before, _ in found.values())
             tell(f"topic {name}: {counts[name]} records")
-        _refuse_what_moved(new, copies)
+        _refuse_what_moved(bound, copies)
         stages = {}
         for stage in began:
             await _hand_over(new, stage, target, held[stage.name], copies)
@@ -170,10 +171,12 @@ async def _holds_records(broker: Broker, topic: str) -> bool:
     return False
 
 
-async def _refuse_other_offsets(plan: Plan, source: Broker, target: Broker, specs: Mapping[str, TopicSpec]) -> None:
+async def _refuse_other_offsets(
+    bound: Iterable[tuple[str, str]], source: Broker, target: Broker, specs: Mapping[str, TopicSpec]
+) -> None:
     """Raise BrokerError if records would get other offsets that a sink has written down elsewhere."""
     there = await target.topics()
-    for name, sink in _bound_to_offsets(plan):
+    for name, sink in bound:
         if name not in specs:
             continue
         starts = [held.end for held in await target.ranges(name)] if name in there else [0] * specs[name].partitions
@@ -189,16 +192,16 @@ async def _refuse_other_offsets(plan: Plan, source: Broker, target: Broker, spec
                 )
 
 
-def _bound_to_offsets(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Go through the topics whose offsets are written down elsewhere, and the sinks that do so."""
-    for stage in plan.stages.values():
+def _bound_to_offsets(began: Iterable[StagePlan], plan: Plan) -> Iterator[tuple[str, str]]:
+    """Go through the topics whose offsets are written down elsewhere, and the sinks that have done so."""
+    for stage in began:
         if stage.kind == "sink" and stage.use is not None and hasattr(stage.use.build(), "committed"):
             for name in _inputs(plan, stage):
                 yield name, stage.name
 
 
-def _refuse_what_moved(plan: Plan, copies: Copies) -> None:
-    for name, sink in _bound_to_offsets(plan):
+def _refuse_what_moved(bound: Iterable[tuple[str, str]], copies: Copies) -> None:
+    for name, sink in bound:
         for (topic, partition), (before, after) in copies.items():
             if topic == name and before.runs != after.runs:
                 raise BrokerError(

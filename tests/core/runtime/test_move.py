@@ -206,15 +206,31 @@ async def test_state_alone_is_something(shop: Plan) -> None:
         await moved(shop)
 
 
+async def expired(plan: Plan) -> None:
+    """Have retention remove first records of a topic."""
+    async with opened(plan, Path("old")) as broker:
+        while not any(held.begin for held in await broker.ranges("averages")):
+            await asyncio.sleep(0.01)  # age is counted by the broker's own clock
+            await broker.maintain()
+
+
+async def test_a_sink_that_is_new_has_written_nothing_down(shop: Plan) -> None:
+    """Whatever offsets its records get, it begins with them."""
+    Path("shop.yaml").write_text(PIPELINE[: PIPELINE.index("sinks:")])
+    brief = load(Path("shop.yaml"), ("topics.averages.retention=1ms",)).plan
+    orders(1, 10)
+    await ran(brief, Path("old"))
+    await expired(brief)
+    Path("shop.yaml").write_text(PIPELINE)
+    assert "out" not in (await moved(load(Path("shop.yaml")).plan)).stages
+
+
 async def test_offsets_that_a_sink_has_written_down_must_stay(shop: Plan) -> None:
     """Where retention has removed first records it is refused, and the new place is left as it was: without topics."""
     brief = load(Path("shop.yaml"), ("topics.averages.retention=1ms",)).plan
     orders(1, 10)
     await ran(brief, Path("old"))
-    async with opened(brief, Path("old")) as broker:
-        while not any(held.begin for held in await broker.ranges("averages")):
-            await asyncio.sleep(0.01)  # age is counted by the broker's own clock
-            await broker.maintain()
+    await expired(brief)
     with pytest.raises(BrokerError, match=r"topic averages, .* other offsets .* sink out refers to them"):
         await moved(brief)
     async with opened(brief, Path("new")) as broker:
