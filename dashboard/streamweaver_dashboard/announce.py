@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import msgspec
 
 from streamweaver import Broker, BrokerError, Codec, Rows
@@ -19,16 +20,28 @@ WAITING = 100
 TRIES = 3
 TIMEOUT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 1.0
-UNSAID_MS = 4 * SILENT_MS
-"""How long an event is kept for the case that whoever should have told of it is gone."""
-SAME_MS = 2 * SILENT_MS
-"""Two dashboards judge the same figures, but not at the same moment."""
+READ_SECONDS = 1.0
+UNTOLD = 1_000
+UNTOLD_MS = 4 * SILENT_MS
+"""How long an event is kept while another dashboard tells, for the case that it ends before it has told of it."""
+READ_BACK = 1_000
+KNOWN = 10_000
 
 Event = dict[str, Any]
+Key = tuple[str, ...]
+
+
+@attrs.define(eq=False)
+class _Untold:
+    """An event that does not stand in the topic, as far as is known."""
+
+    event: Event
+    key: Key
+    posted: bool = False
 
 
 class Announcer:
-    """Writes events down at once, and posts them one after the other; neither holds anything up."""
+    """Writes events down, and posts them one after the other, in `run`; who hands them over is never held up."""
 
     def __init__(self, plan: Plan, broker: Broker, codec: Codec, log: Log, me: str) -> None:
         self.election = Election(me)
@@ -37,23 +50,28 @@ class Announcer:
         self._codec = codec
         self._log = log
         self._url = plan.dashboard.options.webhook
+        self._now = 0
+        self._woken = asyncio.Event()
+        self._untold: deque[_Untold] = deque()
+        self._told: dict[Key, Any] = {}
+        """The last state that stands in the topic; known while this dashboard speaks."""
         self._posts: asyncio.Queue[Event] = asyncio.Queue(WAITING)
-        self._unsaid: deque[Event] = deque()
         self._spoke = False
 
-    async def tell(self, events: list[Event], now: int) -> None:
-        """Tell of what has begun or ended to fire, if that is this dashboard's; call about once a second."""
-        self._unsaid.extend(events)
-        if (word := self.election.to_say(now)) is not None:
-            await self._say(word)
-        spoke, self._spoke = self._spoke, self.election.speaks(now)
-        if self._spoke:
-            if not spoke:
-                await self._leave_out_what_was_told(now)
-            await self._announce(list(self._unsaid))
-            self._unsaid.clear()
-        while self._unsaid and now - self._unsaid[0]["time"] > UNSAID_MS:
-            self._unsaid.popleft()
+    def tell(self, events: list[Event], now: int) -> None:
+        """Have it told what has begun or ended to fire, if that is this dashboard's to do.
+
+        Call about once a second, after hearing what dashboards say to each other.
+        """
+        self._untold.extend(_Untold(event, _key(event)) for event in events)
+        while len(self._untold) > UNTOLD:
+            lost = self._untold.popleft()
+            self._log("warning", "an alert was not stored: too many wait", rule=lost.event["name"])
+        self._now = now
+        # Another dashboard has had the time to tell this. When nobody speaks, all is kept.
+        while self._untold and self.election.listens(now) and now - self._untold[0].event["time"] > UNTOLD_MS:
+            self._untold.popleft()
+        self._woken.set()
 
     async def leave(self, now: int) -> None:
         """Let another dashboard take over at once."""
@@ -66,31 +84,76 @@ class Announcer:
         except BrokerError as error:
             self._log("debug", "nothing can be said to other dashboards", error=str(error))
 
-    async def _leave_out_what_was_told(self, now: int) -> None:
-        """Forget what the one before has told of already."""
-        if not self._unsaid:
-            return
-        since = now - UNSAID_MS - SAME_MS
+    # -- telling ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tell and post until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_all())
+            group.create_task(self._post_all())
+
+    async def _tell_all(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            if (word := self.election.to_say(self._now)) is not None:
+                await self._say(word)
+            if not self.election.speaks(self._now):
+                self._spoke = False
+                continue
+            self._spoke = self._spoke or await self._leave_out_what_was_told()
+            if self._spoke and self._untold:
+                await self._announce()
+
+    async def _leave_out_what_was_told(self) -> bool:
+        """Learn what the one before has told, and forget that; False when that cannot be read now.
+
+        Two dashboards judge the same figures at other moments, hours apart where a rule has a long `for`: what is
+        compared is the state that was told last, not the time.
+        """
         try:
-            past = await read_back(self._broker, self._plan.alerts, self._codec, since=since, most=1_000, seconds=1.0)
+            past = await read_back(
+                self._broker, self._plan.alerts, self._codec, since=0, most=READ_BACK, seconds=READ_SECONDS
+            )
         except BrokerError as error:
             self._log("debug", "no past alerts", error=str(error))
-            return
+            return False
         told = [value for seen in past.batches for value in seen.values if isinstance(value, dict)]
-        self._unsaid = deque(event for event in self._unsaid if not any(_is_same(event, other) for other in told))
+        self._told = {_key(event): event.get("state") for event in told}
+        last = {each.key: each for each in self._untold}
+        # What led to the last state was told by the one before, or is over.
+        self._untold = deque(each for each in self._untold if each.key not in self._told or last[each.key] is each)
+        return True
 
-    async def _announce(self, events: list[Event]) -> None:
-        if not events:
-            return
+    async def _announce(self) -> None:
+        """Write down what is new, and have it posted; what could not be stored is tried again, and posted once."""
+        tried = list(self._untold)
+        told, new = dict(self._told), []
+        for each in tried:
+            if told.get(each.key) != each.event["state"]:
+                told.pop(each.key, None)
+                told[each.key] = each.event["state"]
+                new.append(each)
+        level = "debug" if all(each.posted for each in new) else "warning"
+        for each in new:
+            if self._url is not None and not each.posted:
+                self._post_later(each.event)
+            each.posted = True
         try:
-            await self._append(self._plan.alerts, [(event["id"].encode(), event) for event in events])
+            if new:
+                await self._append(self._plan.alerts, [(each.event["id"].encode(), each.event) for each in new])
         except BrokerError as error:
-            self._log("warning", "an alert was not stored", error=str(error))
-        for event in events if self._url is not None else ():
-            if self._posts.full():
-                self._log("warning", "an alert was not posted: too many wait", rule=event["name"])
-            else:
-                self._posts.put_nowait(event)
+            self._log(level, "an alert was not stored yet", error=str(error))
+            return
+        self._told = dict(list(told.items())[-KNOWN:])
+        done = set(tried)
+        self._untold = deque(each for each in self._untold if each not in done)
+
+    def _post_later(self, event: Event) -> None:
+        if self._posts.full():
+            self._log("warning", "an alert was not posted: too many wait", rule=event["name"])
+        else:
+            self._posts.put_nowait(event)
 
     async def _append(self, topic: str, records: list[tuple[bytes, Mapping[str, Any]]]) -> None:
         unit = self._broker.begin()
@@ -101,8 +164,7 @@ class Announcer:
 
     # -- the webhook ------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Post until cancelled."""
+    async def _post_all(self) -> None:
         while True:
             event = await self._posts.get()
             for attempt in range(TRIES):
@@ -124,7 +186,6 @@ class Announcer:
             response.read(1_000)
 
 
-def _is_same(one: Event, other: Event) -> bool:
-    """Whether two dashboards have judged the same."""
-    same = all(one[name] == other.get(name) for name in ("id", "subject", "state"))
-    return same and isinstance(other.get("time"), int) and abs(one["time"] - other["time"]) <= SAME_MS
+def _key(event: Event) -> Key:
+    """Return of what an event tells: a rule, as it is now, and a subject."""
+    return tuple(str(event.get(name)) for name in ("id", "when", "subject"))

@@ -42,6 +42,10 @@ class Election:
         """Say whether this dashboard is the one."""
         return self.speaker == self.me and not self._is_silent(now)
 
+    def listens(self, now: int) -> bool:
+        """Say whether another dashboard is the one."""
+        return self.speaker not in (None, self.me) and not self._is_silent(now)
+
     def to_say(self, now: int) -> dict[str, Any] | None:
         """Return what is to be said now, if anything: that one is still there, or a claim."""
         if self._said_at is not None and 0 <= now - self._said_at < RENEW_MS:

@@ -191,7 +191,7 @@ class Hub:
         if not wanted:
             return
         merged = self.figures.newest()
-        await self.judge.judge(merged["stages"], now)
+        self.judge.judge(merged["stages"], now)
         if any(client.metrics for client in self.clients):
             merged["topics"] = await self.topics.rates(now)
             self._metrics = (self._metrics[0] + 1, to_json(merged))

@@ -47,7 +47,7 @@ class Judge:
             except BrokerError as error:
                 self._log("warning", "an alert rule cannot be judged", rule=watch.rule.name, error=str(error))
 
-    async def judge(self, stages: dict[str, Any], now: int) -> None:
+    def judge(self, stages: dict[str, Any], now: int) -> None:
         """Judge every rule, and tell of what began or ended to fire."""
         if self.announcer is None:
             return
@@ -59,7 +59,7 @@ class Judge:
             self._log(
                 level, f"alert {event['state']}", rule=event["name"], subject=event["subject"], value=event["value"]
             )
-        await self.announcer.tell(events, now)
+        self.announcer.tell(events, now)
 
     def told(self) -> tuple[int, bytes]:
         """Return the number and JSON of what clients are told."""
