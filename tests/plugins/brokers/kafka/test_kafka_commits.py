@@ -220,7 +220,8 @@ async def test_an_error_in_a_rebalance_is_not_swallowed(
     from streamweaver_brokers.kafka.group import Membership
 
     events: list[tuple[str, dict[str, Any]]] = []
-    broker = await launch({"log": lambda level, event, **fields: events.append((event, fields))})
+    # A member that was replaced while it joined is waited for by the others, for as long as a session lasts.
+    broker = await launch({"log": lambda level, event, **fields: events.append((event, fields))}, session_seconds=2.0)
     name, group = await topic(broker), fresh("group")
     await append(broker, name, 0, rows([b"1"]))
     failures = iter([True])
