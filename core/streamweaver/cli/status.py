@@ -15,6 +15,7 @@ from streamweaver.cli.output import print_json, print_table, time_text
 from streamweaver.contracts import Broker
 from streamweaver.errors import BrokerError, UnknownTopicError
 from streamweaver.graph.plan import Plan
+from streamweaver.runtime.reading import through
 from streamweaver.runtime.workers import merged
 
 SILENT_MS = 5_000
@@ -23,7 +24,6 @@ SILENT_MS = 5_000
 UNKNOWN = "?"
 """Stands for who holds the pipeline's data, where the broker cannot tell."""
 
-_READ_SECONDS = 5.0
 _FURTHER_BACK = 5_000
 
 
@@ -71,10 +71,10 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
         since = time.time_ns() // 1_000_000 - SILENT_MS
         if held.end > held.begin:
             at = min(await broker.offset_at(plan.metrics, 0, since), held.end - 1)
-            by_worker = await _figures(broker, plan, at, held.end)
+            by_worker = await _figures(broker, plan, at)
             if not by_worker:
                 # Of a pipeline that ended, while its dashboard goes on, what dashboards say comes last.
-                by_worker = await _figures(broker, plan, max(held.begin, at - _FURTHER_BACK), at)
+                by_worker = await _figures(broker, plan, at - _FURTHER_BACK)
     if not by_worker:
         raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
     alive = [metrics for metrics in by_worker.values() if metrics["running"] and metrics["time"] >= since]
@@ -89,19 +89,13 @@ def _at_rest(stage: dict[str, Any]) -> dict[str, Any]:
     return {**stage, **rates, "health": health, "activity": activity}
 
 
-async def _figures(broker: Broker, plan: Plan, at: int, end: int) -> dict[bytes | None, dict[str, Any]]:
-    """Return the newest figures of each worker between two offsets; others' records in the topic are none."""
+async def _figures(broker: Broker, plan: Plan, at: int) -> dict[bytes | None, dict[str, Any]]:
+    """Return the newest figures of each worker from an offset on; others' records in the topic are none."""
     by_worker: dict[bytes | None, dict[str, Any]] = {}
-    reader = await broker.reader({(plan.metrics, 0): at})
-    try:
-        while at < end and (found := await reader.poll(timeout=_READ_SECONDS)):
-            for rows in found:
-                for key, value in zip(rows.keys, rows.values, strict=True):
-                    if value and "stages" in (figures := msgspec.json.decode(value)):
-                        by_worker[key] = figures
-                at = rows.next_offset
-    finally:
-        await reader.close()
+    async for rows in through(broker, plan.metrics, {0: at}):
+        for key, value in zip(rows.keys, rows.values, strict=True):
+            if value and "stages" in (figures := msgspec.json.decode(value)):
+                by_worker[key] = figures
     return by_worker
 
 

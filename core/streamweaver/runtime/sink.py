@@ -19,6 +19,7 @@ from streamweaver.runtime.gather import Gatherer
 from streamweaver.runtime.lane_work import LaneWork, Part
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import call, opened
+from streamweaver.runtime.reading import through
 from streamweaver.runtime.scope import GATHERING, IDLE, OpenSteps, Scope, make_steps, step_context
 from streamweaver.runtime.writing import WRITE, writer
 
@@ -83,21 +84,12 @@ def _sink_context(scope: Scope) -> SinkStageContext:
 
 async def _newest(scope: Scope, topic: str, limit: int) -> list[Record]:
     """Read the newest records of all partitions of a topic, by time."""
-    ranges = await scope.broker.ranges(topic)
-    starts = {(topic, p): max(r.begin, r.end - limit) for p, r in enumerate(ranges) if r.end > r.begin and limit > 0}
+    if limit <= 0:
+        return []
+    starts = {number: held.end - limit for number, held in enumerate(await scope.broker.ranges(topic))}
     records: list[Record] = []
-    if not starts:
-        return records
-    left = {p: r.end for p, r in enumerate(ranges) if (topic, p) in starts}
-    reader = await scope.broker.reader(starts)
-    try:
-        while left:
-            for rows in await reader.poll():
-                records += decode(rows, scope.plan.topics[topic].codec)[0]
-                if rows.next_offset >= left.get(rows.partition, 0):
-                    left.pop(rows.partition, None)
-    finally:
-        await reader.close()
+    async for rows in through(scope.broker, topic, starts):
+        records += decode(rows, scope.plan.topics[topic].codec)[0]
     records.sort(key=lambda record: record.timestamp or 0)
     return records[-limit:]
 

@@ -14,6 +14,7 @@ from streamweaver.record import Record
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.dead_letter import DeadLetter, from_row
 from streamweaver.runtime.engine import Summary
+from streamweaver.runtime.reading import through
 from streamweaver.testing.single import OUTPUT
 
 
@@ -128,7 +129,7 @@ async def left(plan: Plan, data_dir: Path) -> tuple[dict[str, list[Fetched]], di
     """Return what the topics hold, and what the steps remember."""
     async with opened(plan, data_dir, "tool") as broker:
         own = [topic for topic in await broker.topics() if topic in plan.topics or topic.startswith(f"{plan.name}.")]
-        rows = {topic: await _all(broker, topic) for topic in own}
+        rows = {topic: [rows async for rows in through(broker, topic)] for topic in own}
         return rows, None if broker.shares_work else await _kept(plan, broker)
 
 
@@ -144,20 +145,3 @@ async def _kept(plan: Plan, broker: Broker) -> dict[str, list[dict[Any, Any]]]:
             store = f"{plan.group(stage.name)}.{step.name}"
             kept[f"{stage.name}.{step.name}"] = [values(store, partition) for partition in range(partitions)]
     return kept
-
-
-async def _all(broker: Broker, topic: str) -> list[Fetched]:
-    found: list[Fetched] = []
-    left = {number: held for number, held in enumerate(await broker.ranges(topic)) if held.end > held.begin}
-    if not left:
-        return found
-    reader = await broker.reader({(topic, number): held.begin for number, held in left.items()})
-    try:
-        while left:
-            for rows in await reader.poll():
-                found.append(rows)
-                if rows.partition in left and rows.next_offset >= left[rows.partition].end:
-                    del left[rows.partition]
-    finally:
-        await reader.close()
-    return sorted(found, key=lambda rows: (rows.partition, rows.next_offset))

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 import streamweaver.cli.status as status_module
-from streamweaver import BrokerContext, Rows
+from core.runtime.runtime_kit import Slow
+from streamweaver import BrokerContext, Rows, TopicSpec
+from streamweaver.testing.broker import append
+from streamweaver.testing.harness import plan_of
 from streamweaver_brokers.embedded import Embedded
 from streamweaver_brokers.embedded.lock import RunLock
 
@@ -44,6 +47,18 @@ def test_nothing_flows_and_nothing_is_done_in_a_stage_at_rest(run, ran: Path) ->
     out = stages["out"]
     assert (out["errors_per_second"], out["dead_letters_per_second"], out["activity"]) == (0.0, 0.0, "stopped")
     assert stages["file"]["activity"] == "ended"
+
+
+async def test_a_broker_that_takes_its_time_is_waited_for(tmp_path: Path) -> None:
+    """Figures that come late are no figures that there are none of."""
+    plan = plan_of("name: shop\ntopics: {a: {external: true}}\nsinks: {out: {use: console, from: a}}\n")
+    broker = Embedded()
+    await broker.open(BrokerContext(pipeline="shop", data_dir=tmp_path))
+    await broker.create([TopicSpec(name="shop.metrics")])
+    await append(broker, "shop.metrics", 0, Rows([b"0"], [b'{"stages": {}}'], [1]))
+    late: Any = Slow(broker, 2)
+    assert await status_module._figures(late, plan, 0) == {b"0": {"stages": {}}}
+    await broker.close()
 
 
 def test_json_has_the_figures_of_every_stage(run, ran: Path) -> None:

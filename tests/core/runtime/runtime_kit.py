@@ -1,11 +1,12 @@
 """What the tests of the runtime share: contexts without an engine, and steps of ad-hoc transforms."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
-from streamweaver.contracts import Fetched
+from streamweaver.contracts import Broker, Fetched, PartitionRange, Reader
 from streamweaver.metrics import StageMetrics
 from streamweaver.plugin import plugin_of
 from streamweaver.record import Batch, Record
@@ -85,3 +86,34 @@ def step(target: Any, name: str = "", *, options: dict[str, Any] | None = None, 
 def batch(*values: Any, keys: Callable[[Any], Any] = lambda _: None) -> Batch:
     """Make a batch of values, each with its index as origin and its time."""
     return Batch([Record(v, keys(v), 1000 + i, origin=i) for i, v in enumerate(values)], "topic", 0, 0, len(values) - 1)
+
+
+class Slow:
+    """A broker in front of another one, whose readers return nothing some times first, as they may after their time."""
+
+    def __init__(self, broker: Broker, silences: int, shrinks: bool = False, whole: int = 1) -> None:
+        """With `shrinks` the topic is empty when it is asked for more often than `whole` times."""
+        self._broker = broker
+        self._whole = whole
+        self._silences = silences
+        self._shrinks = shrinks
+        self.asked = 0
+
+    async def ranges(self, topic: str) -> list[PartitionRange]:
+        self.asked += 1
+        if self._shrinks and self.asked > self._whole:
+            return [PartitionRange(0, 0)] * 2
+        return await self._broker.ranges(topic)
+
+    async def reader(self, starts: Mapping[tuple[str, int], int]) -> Reader:
+        reader, left = await self._broker.reader(starts), self._silences
+        poll = reader.poll
+
+        async def slowly(**named: Any) -> list[Fetched]:
+            nonlocal left
+            left -= 1
+            await asyncio.sleep(0)
+            return [] if left >= 0 else await poll(**named)
+
+        reader.poll = slowly  # type: ignore[method-assign]
+        return reader

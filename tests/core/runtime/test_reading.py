@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamweaver import Broker, BrokerContext, BrokerError, Fetched, PartitionRange, Reader, Rows, TopicSpec
+from core.runtime.runtime_kit import Slow
+from streamweaver import Broker, BrokerContext, BrokerError, Rows, TopicSpec
 from streamweaver.runtime import reading
 from streamweaver.runtime.reading import through
 from streamweaver_brokers.embedded import Embedded
@@ -24,34 +25,6 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
     await unit.commit()
     yield opened
     await opened.close()
-
-
-class Slow:
-    """A broker in front of another one, whose readers return nothing some times first, as they may after their time."""
-
-    def __init__(self, broker: Broker, silences: int, shrinks: bool = False) -> None:
-        self._broker = broker
-        self._silences = silences
-        self._shrinks = shrinks
-        self.asked = 0
-
-    async def ranges(self, topic: str) -> list[PartitionRange]:
-        self.asked += 1
-        if self._shrinks and self.asked > 1:
-            return [PartitionRange(0, 0)] * 2
-        return await self._broker.ranges(topic)
-
-    async def reader(self, starts: Mapping[tuple[str, int], int]) -> Reader:
-        reader, left = await self._broker.reader(starts), self._silences
-        poll = reader.poll
-
-        async def slowly(**named: Any) -> list[Fetched]:
-            nonlocal left
-            left -= 1
-            return [] if left >= 0 else await poll(**named)
-
-        reader.poll = slowly  # type: ignore[method-assign]
-        return reader
 
 
 async def values(broker: Any, starts: Mapping[int, int] | None = None) -> list[bytes | None]:

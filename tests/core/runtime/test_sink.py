@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
+from core.runtime.runtime_kit import Slow
+from core.runtime.runtime_stage import scope_of
 from streamweaver import (
     BadRecord,
     Batch,
@@ -28,6 +30,7 @@ from streamweaver import (
 from streamweaver.runtime import sink as module
 from streamweaver.runtime.dead_letter import replay_headers
 from streamweaver.runtime.engine import Engine
+from streamweaver.testing.broker import append
 from streamweaver.testing.harness import Ran, run_async
 from streamweaver_brokers.embedded.lane import GroupLane, Unit
 
@@ -443,6 +446,18 @@ async def test_a_sink_gets_its_history_and_a_folder(tmp_path: Path) -> None:
     assert found["history"] == []
     await go(View, tmp_path)
     assert found == {"topics": ["a"], "folder": True, "history": [6, 7, 8, 9], "none": []}
+
+
+async def test_a_topic_that_is_made_anew_while_its_history_is_read_ends_there(tmp_path: Path) -> None:
+    """The sink opens with what there is; it does not wait for records that never come again."""
+    pipeline = "name: t\ntopics: {a: {external: true}}\nsinks: {s: {use: console, from: a}}\n"
+    scope = scope_of(pipeline, "s", [], tmp_path)
+    await scope.broker.open(BrokerContext(pipeline="t", data_dir=tmp_path))
+    await scope.broker.create([attrs.evolve(scope.plan.topics["a"].spec)])
+    await append(scope.broker, "a", 0, Rows([None], [b"1"], [1]))
+    remade: Any = Slow(scope.broker, 1_000, shrinks=True, whole=2)
+    assert await asyncio.wait_for(module._newest(attrs.evolve(scope, broker=remade), "a", 5), 10) == []
+    await scope.broker.close()
 
 
 async def test_a_stop_does_not_cut_off_the_commit_of_a_dead_letter(
