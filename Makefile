@@ -53,13 +53,7 @@ schema: setup ## write the JSON Schema that the shipped pipelines name
 	@STREAMWEAVER_PLUGINS=streamweaver $(BIN)/streamweaver pipeline schema > pipelines/schema.json
 
 test: page ## run the tests (ARGS="tests/core -k retry" runs some)
-ifdef ARGS
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
-else
-	@# The browser's driver keeps an event loop of its own running, which no other test could live beside.
-	@$(BIN)/pytest $(PARALLEL) $(QUICK) tests/browser
-	@$(BIN)/pytest $(PARALLEL) $(QUICK) --ignore tests/browser
-endif
 
 coverage: setup ## the gate: lines and branches of core that its own tests run
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) tests/core --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)

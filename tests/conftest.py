@@ -19,8 +19,12 @@ HERE = Path(__file__).parent
 LONG = [
     "faults/test_kill_anywhere.py",
     "docs/test_docs_pages.py",
+    "core/scaffold/test_scaffold.py",
     "core/cli/test_cli_workers.py",
     "plugins/brokers/kafka/test_kafka_pipeline.py",
+    "browser/test_page_cost.py",
+    "browser/test_page_streams.py",
+    "browser/test_page_units.py",
     "plugins/brokers/kafka/test_kafka_kill.py",
     "plugins/brokers/kafka/test_kafka_outage.py",
     "plugins/producers/file_tail/test_file_tail_any_history.py",
@@ -31,7 +35,6 @@ LONG = [
     "plugins/brokers/kafka/test_kafka_behaviour.py",
     "plugins/brokers/kafka/test_kafka_run.py",
     "repo/test_speed.py",
-    "core/scaffold/test_scaffold.py",
 ]
 """The files that take longest, the longest first."""
 

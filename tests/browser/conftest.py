@@ -88,9 +88,9 @@ def static(build_page: ModuleType) -> Path:
     return ROOT / Path(build_page.STATIC)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium; for one file, since its driver keeps an event loop running that others cannot live beside."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         missing("no Chromium on PATH")
@@ -243,7 +243,7 @@ def shared_pipeline(forker: Forker, tmp_path_factory: pytest.TempPathFactory, st
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def window(browser: Browser) -> Page:
     """A page that most tests use, one after the other: to open a window costs more than to look at the dashboard."""
     return browser.new_page()
