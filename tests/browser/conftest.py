@@ -90,7 +90,7 @@ def static(build_page: ModuleType) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium; for one file, since its driver keeps an event loop running that others cannot live beside."""
+    """The system's Chromium, for one file: its driver keeps an event loop running, beside which nothing async works."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         missing("no Chromium on PATH")
