@@ -51,7 +51,7 @@ def check_pipeline(file: Path, overrides: tuple[str, ...], data: Path | None, *,
     else:
         _print(file, loaded)
         for connection in connections:
-            state = "connected" if connection.ok else "not connected"
+            state = "connected" if connection.ok else "cannot be used"
             click.echo(f"{connection.part}: {state}: {connection.text}", err=not connection.ok)
     return 0 if ok else FAILED
 

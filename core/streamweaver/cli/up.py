@@ -276,7 +276,8 @@ def _tell(file: Path, plan: Plan, summary: Summary, wishes: Wishes, more: dict[s
             right=[c.replace("_", " ") for c in _COLUMNS],
         )
     if dead := sum(counts["dead_lettered"] for counts in summary.counts.values()):
-        click.echo(f"{dead} dead letters; see them with: streamweaver dlq list {file}", err=True)
+        letters = "1 dead letter was" if dead == 1 else f"{dead} dead letters were"
+        click.echo(f"{letters} made; see what waits with: streamweaver dlq list {file}", err=True)
     if summary.error is not None:
         click.echo(f"failed: {plan.redact(summary.error)}", err=True)
         click.echo("nothing is lost: mend what it names, and the next start goes on from there", err=True)

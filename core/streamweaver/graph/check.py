@@ -312,7 +312,7 @@ class _Graph:
 
     def _check_topic(self, name: str, node: Node) -> None:
         if self._draft.outputs_known:
-            known = [*self.topic_names(), *self._draft.unread_topics, *self._draft.written]
+            known = sorted({*self.topic_names(), *self._draft.unread_topics, *self._draft.written})
             self._check_known("topic", name, known, node)
 
     def _check_known(self, what: str, name: str, known: list[str], node: Node) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -74,6 +74,8 @@ def adopt(made: Made, source: Record, result: Result) -> None:
     elif made is None:
         result.filtered += 1
     else:
+        if isinstance(made, Mapping | str | bytes) or not isinstance(made, Iterable | Record):
+            raise TypeError(f"got {type(made).__name__}, expected a Record, a list of them, or None")
         several = [made] if isinstance(made, Record) else list(made)
         for record in several:
             if not isinstance(record, Record):

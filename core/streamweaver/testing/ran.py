@@ -60,9 +60,11 @@ class Ran:
     def records(self, topic: str | None = None) -> list[Record]:
         """Return what a topic holds, decoded, partition after partition; a record that cannot be decoded raises.
 
-        Without a topic: what the plugin made, in a run of one plugin.
+        Without a topic: what the plugin made, in a run of one producer or transform.
         """
         name = self.output if topic is None else topic
+        if topic is None and all(stage.kind == "sink" for stage in self.plan.stages.values()):
+            raise LookupError("a sink makes no records: look where it writes them")
         if name not in self.plan.topics:
             raise LookupError(f"got the topic {name!r}, expected one of {', '.join(self.plan.topics)}")
         codec: Codec = self.plan.topics[name].codec

@@ -165,8 +165,8 @@ def test_connect_looks_at_files(run, shop: Path) -> None:
     Path("out.ndjson").mkdir()
     said = run("pipeline", "check", "shop.yaml", "--connect")
     assert said.status == 1
-    assert "stage file: not connected: ndjson_file: cannot read orders.ndjson: No such file or directory" in said.err
-    assert "stage out: not connected: file: " in said.err
+    assert "stage file: cannot be used: ndjson_file: cannot read orders.ndjson: No such file or directory" in said.err
+    assert "stage out: cannot be used: file: " in said.err
     assert "out.ndjson is a folder; check `path`" in said.err
 
 

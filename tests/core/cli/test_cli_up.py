@@ -318,7 +318,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(run, shop: Path) -> None:
         Path("shop.yaml").write_text(Path("shop.yaml").read_text() + live)
         line = len(Path("shop.yaml").read_text().splitlines())
         said = run("pipeline", "up", "shop.yaml", "--until-idle")
-        assert "stage live: not connected: websocket: port" in run("pipeline", "check", "shop.yaml", "--connect").err
+        assert "stage live: cannot be used: websocket: port" in run("pipeline", "check", "shop.yaml", "--connect").err
     assert said.status == 1
     (failed,) = [each for each in said.err.splitlines() if each.startswith("failed: ")]
     assert failed == (

@@ -61,16 +61,19 @@ async def test_every_form_of_a_record_function_gives_the_same(target: Any) -> No
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_an_async_generator_or_other_thing_is_refused(concurrency: int) -> None:
+@pytest.mark.parametrize(
+    ("made", "got"), [({"a": 1}, "dict"), ("text", "str"), (b"", "bytes"), (5, "int"), ([{"a": 1}], "dict")]
+)
+async def test_an_async_generator_or_other_thing_is_refused(concurrency: int, made: Any, got: str) -> None:
     """What is no record fails its record with what was got; an async generator is refused at once."""
 
     @transform
     async def wrong(record: Record) -> Any:
-        return {"a": 1} if record.value else record
+        return made if record.value else record
 
     result = await step(wrong, concurrency=concurrency).run(batch(0, 1), context())
     assert [(r.value, str(e)) for r, e, _ in result.failed] == [
-        (1, "got str, expected a Record, a list of them, or None")
+        (1, f"got {got}, expected a Record, a list of them, or None")
     ]
 
     @transform

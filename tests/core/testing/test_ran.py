@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from streamweaver import Record, TransformContext, transform
+from streamweaver import Batch, Record, TransformContext, sink, transform
 from streamweaver.testing.harness import run
 from streamweaver.testing.ran import Ran
 
@@ -67,6 +67,17 @@ def test_what_is_not_there_is_told(ran: Ran, ask: Any, text: str) -> None:
     """With what there is."""
     with pytest.raises(LookupError, match=text):
         ask(ran)
+
+
+def test_a_sink_makes_no_records() -> None:
+    """Whoever asks a sink's run for records is told where they are."""
+
+    @sink
+    def nowhere(batch: Batch) -> None:
+        """Keep nothing."""
+
+    with pytest.raises(LookupError, match="a sink makes no records: look where it writes them"):
+        run(nowhere, records=[{"n": 1}]).values()
 
 
 def test_figures_of_every_stage(ran: Ran) -> None:
