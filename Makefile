@@ -5,12 +5,12 @@ STAMP    := .venv/.installed
 PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
                 $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS     ?=
-WORKERS  ?= 4
+WORKERS  ?= 6
 COVERAGE ?= 90
 
 TYPED     := core plugins dashboard examples tests/typing tools/reference tools/load tools/release
 # A file stays on one worker, so that what its tests share is started once. The files come in the order of
-# tests/conftest.py. Two workers a core: many tests wait, for a broker or for a process to end.
+# tests/conftest.py. Three workers a core: many tests wait, for a broker or for a process to end.
 PARALLEL   = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK      = -m "not soak and not bench"
 
@@ -53,7 +53,13 @@ schema: setup ## write the JSON Schema that the shipped pipelines name
 	@STREAMWEAVER_PLUGINS=streamweaver $(BIN)/streamweaver pipeline schema > pipelines/schema.json
 
 test: page ## run the tests (ARGS="tests/core -k retry" runs some)
+ifdef ARGS
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
+else
+	@# Pages burn the processor as long as they are open: beside other tests both take longer.
+	@$(BIN)/pytest $(PARALLEL) $(QUICK) tests/browser
+	@$(BIN)/pytest $(PARALLEL) $(QUICK) --ignore tests/browser
+endif
 
 coverage: setup ## the gate: lines and branches of core that its own tests run
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) tests/core --cov --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)

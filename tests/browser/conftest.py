@@ -88,9 +88,9 @@ def static(build_page: ModuleType) -> Path:
     return ROOT / Path(build_page.STATIC)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, for one file: its driver keeps an event loop running, beside which nothing async works."""
+    """The system's Chromium. Its driver keeps an event loop running, beside which nothing async works."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         missing("no Chromium on PATH")
@@ -243,7 +243,7 @@ def shared_pipeline(forker: Forker, tmp_path_factory: pytest.TempPathFactory, st
         yield start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def window(browser: Browser) -> Page:
     """A page that most tests use, one after the other: to open a window costs more than to look at the dashboard."""
     return browser.new_page()
