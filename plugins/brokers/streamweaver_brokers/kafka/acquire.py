@@ -90,20 +90,20 @@ class Acquisition:
             begins = await session.cluster.begins(parts)
             ends = await session.cluster.ends(parts)
             tables = await self._restored(number, parts)
+            # From here on nothing is awaited: a rebalance comes before or after.
+            starts = {part: max(begins[part], committed.get(part, begins[part])) for part in parts}
+            lane = Lane(member, number, starts=starts, committed=committed, tables=tables, sender=sender)
+            for part, offset in committed.items():
+                if offset < begins[part]:
+                    lane.inbox.lose(part, begins[part] - offset, begins[part])
+                elif offset > ends[part]:
+                    member.log("error", "partition begins anew: it ends before the committed offset", part=str(part))
+                    lane.inbox.move(part, begins[part])
+            member.adopt(lane)
         except BaseException:
             if sender is not None:
                 await sender.close()
             raise
-        # From here on nothing is awaited: a rebalance comes before or after.
-        starts = {part: max(begins[part], committed.get(part, begins[part])) for part in parts}
-        lane = Lane(member, number, starts=starts, committed=committed, tables=tables, sender=sender)
-        for part, offset in committed.items():
-            if offset < begins[part]:
-                lane.inbox.lose(part, begins[part] - offset, begins[part])
-            elif offset > ends[part]:
-                member.log("error", "partition begins anew: it ends before the committed offset", part=str(part))
-                lane.inbox.move(part, begins[part])
-        member.adopt(lane)
 
     async def _committed(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return await retrying(

@@ -38,8 +38,12 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, member: "Membership") -> None:
         self._member = member
+        self.is_over = False
+        """Its consumer is being replaced: what that one still joins, while it is stopped, is not the member's."""
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
+        if self.is_over:
+            return
         try:
             await self._member.revoked()
         except Exception as error:
@@ -47,6 +51,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        if self.is_over:
+            return
         try:
             self._member.assigned(assigned)
         except Exception as error:
@@ -68,6 +74,7 @@ class Membership:
         self.settled = asyncio.Event()
         """Cleared while the group shares its partitions out anew; commits wait."""
         self.consumer: AIOKafkaConsumer
+        self._listener: _Listener
         self.copies = LocalCopies(session.data_dir, group, self.log)
         self._topics = list(topics)
         self._single = single
@@ -145,7 +152,8 @@ class Membership:
         await session.clients.start(consumer)
         fetch_in_columns(consumer)
         self.consumer = consumer
-        consumer.subscribe(self._topics or [self.state_topic], listener=_Listener(self))
+        self._listener = _Listener(self)
+        consumer.subscribe(self._topics or [self.state_topic], listener=self._listener)
 
     async def _run(self) -> None:
         """Keep a consumer working: one that fails or is stuck is replaced, as often as need be."""
@@ -165,6 +173,7 @@ class Membership:
                     self.offer(known or BrokerError(f"group {self.group}: {text(error)}"))
                     return
                 self.log("warning", "kafka consumer is replaced", reason=text(error))
+                self._listener.is_over = True
                 self.settled.clear()
                 await self._acquisition.stop()
                 for lane in self._lanes.values():
@@ -376,9 +385,9 @@ class Membership:
         return self._assigned[number]
 
     def adopt(self, lane: Lane) -> None:
-        """Take in a lane that has been taken over, and hand it out."""
-        self._lanes[lane.number] = lane
+        """Take in a lane that has been taken over, and hand it out; raises when its partitions have gone meanwhile."""
         self._resume(lane)
+        self._lanes[lane.number] = lane
         self._queue.put_nowait(lane)
 
     def offer(self, error: BrokerError) -> None:
