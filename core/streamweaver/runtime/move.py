@@ -139,6 +139,8 @@ async def _refuse_what_is_there(plan: Plan, target: Broker, specs: Mapping[str, 
     A topic with another number of partitions is refused even if it is empty: offsets would not fit.
     """
     there = await target.topics()
+    # To see state its lanes have to be taken, for which the topics must be there; where none is, no state is.
+    has_ours = any(name in specs or name.startswith(f"{plan.name}.") for name in there)
     found = [f"topic {name} holds records" for name in specs if name in there and await _holds_records(target, name)]
     found += [
         f"topic {name} has {there[name].partitions} partitions instead of {spec.partitions}"
@@ -149,10 +151,7 @@ async def _refuse_what_is_there(plan: Plan, target: Broker, specs: Mapping[str, 
         group = plan.group(stage.name)
         if await target.offsets(group):
             found.append(f"group {group} has committed offsets")
-        # To see state its lanes have to be taken, for which the topics must be there; where none is, no state is.
-        elif any(name in specs or name.startswith(f"{plan.name}.") for name in there) and there.keys() >= {
-            *_inputs(plan, stage)
-        }:
+        elif has_ours and there.keys() >= {*_inputs(plan, stage)}:
             held = await _held(plan, stage, target)
             if held.position is not None or held.state:
                 found.append(f"stage {stage.name} has state")
@@ -217,8 +216,6 @@ async def _copy(source: Broker, target: Broker, topic: str, change: Change | Non
     """Copy a topic and read the copy; returns where each partition's records were and are."""
     before = {(topic, partition): Offsets() for partition in range(len(await source.ranges(topic)))}
     async for found in through(source, topic):
-        # Brokers may answer without ever waiting, and a membership needs its turns.
-        await asyncio.sleep(0)
         rows = found if change is None else change(found)
         if rows.values:
             unit = target.begin()
@@ -239,7 +236,6 @@ async def _places(broker: Broker, topic: str) -> dict[Place, Offsets]:
     """Return where each partition's records are."""
     found = {(topic, partition): Offsets() for partition in range(len(await broker.ranges(topic)))}
     async for rows in through(broker, topic):
-        await asyncio.sleep(0)
         found[topic, rows.partition].add(rows.offsets)
     return found
 

@@ -1,5 +1,6 @@
 """Reading a topic up to what is its end now, for those who look at all of it: dead letters, their marks, moving."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from streamweaver.contracts import Broker, Fetched, PartitionRange
@@ -35,6 +36,8 @@ async def _partition(broker: Broker, topic: str, partition: int, held: Partition
     try:
         while at < end:
             fetched = await reader.poll(max_records=5_000, timeout=ASK_SECONDS)
+            # Brokers may answer without ever waiting; others, a membership say, need their turns.
+            await asyncio.sleep(0)
             for rows in fetched:
                 at, silences = rows.next_offset, 0
                 yield rows

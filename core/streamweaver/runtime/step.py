@@ -74,9 +74,7 @@ def adopt(made: Made, source: Record, result: Result) -> None:
     elif made is None:
         result.filtered += 1
     else:
-        if isinstance(made, Mapping | str | bytes) or not isinstance(made, Iterable | Record):
-            raise TypeError(f"got {type(made).__name__}, expected a Record, a list of them, or None")
-        several = [made] if isinstance(made, Record) else list(made)
+        several = [made] if isinstance(made, Record) else _listed(made)
         for record in several:
             if not isinstance(record, Record):
                 raise TypeError(f"got {type(record).__name__}, expected a Record, a list of them, or None")
@@ -91,6 +89,13 @@ def adopt(made: Made, source: Record, result: Result) -> None:
             result.added += len(several) - 1
         else:
             result.filtered += 1
+
+
+def _listed(made: Any) -> list[Any]:
+    # What can be gone through without being a list of records would be blamed for its parts.
+    if isinstance(made, Mapping | str | bytes) or not isinstance(made, Iterable):
+        raise TypeError(f"got {type(made).__name__}, expected a Record, a list of them, or None")
+    return list(made)
 
 
 def named(error: Exception, timeout_seconds: float | None) -> Exception:

@@ -71,17 +71,16 @@ async def run_async(
     which includes counts that do not balance, unless it is expected to (`fails`).
     """
     name = log.name if log is not None else str
+    output = name(OUTPUT)
     if isinstance(what, str):
         if options:
             raise ValueError("run: got options beside a pipeline, expected them in its text")
         plan = _on(log, what, plugins)
         given = _by_topic(records)
-        output = name(OUTPUT)
         clock = clock or SystemClock()
     else:
         plugin = plugin_of(what)
         given = {name(INPUT): list(_of_plugin(plugin.kind, records))} if records else {}
-        output = name(OUTPUT)
         parts = around(plugin, options or {}, stage=plugin.name, source=name(INPUT), target=output)
         plan = _on(log, as_yaml({"name": name("run"), **parts}), [what, *plugins])
         clock = clock or FakeClock()

@@ -3,13 +3,14 @@
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from streamweaver import option, sink
 from streamweaver.cli import check
-from streamweaver.cli.check import connect_all, retention
+from streamweaver.cli.check import Connection, connect_all, retention
 from streamweaver.cli.load import load
 from streamweaver.graph.plan import PluginUse
 from streamweaver.plugin import plugin_of
@@ -123,14 +124,21 @@ class Quitter:
         """Write nothing."""
 
 
-def test_a_probe_that_ends_the_process_ends_only_itself(shop: Path) -> None:
-    """It is told as a failure of its plugin at once; the others are still tried."""
+def connected(*plugins: type[Any]) -> list[Connection]:
+    """Connect a pipeline whose stages have these plugins; return what became of each, the broker left out."""
     plan = load(Path("shop.yaml")).plan
     stages = {
-        name: attrs.evolve(plan.stages["out"], name=name, use=PluginUse(plugin_of(plugin), plugin()))
-        for name, plugin in (("quitter", Quitter), ("probed", Probed))
+        plugin.__name__: attrs.evolve(
+            plan.stages["out"], name=plugin.__name__, use=PluginUse(plugin_of(plugin), plugin())
+        )
+        for plugin in plugins
     }
-    _, quitter, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
+    return connect_all(attrs.evolve(plan, stages=stages), Path("data"))[1:]
+
+
+def test_a_probe_that_ends_the_process_ends_only_itself(shop: Path) -> None:
+    """It is told as a failure of its plugin at once; the others are still tried."""
+    quitter, probed = connected(Quitter, Probed)
     assert (quitter.ok, probed.ok) == (False, True)
     assert quitter.text == "the plugin tried to end the program, with 'no licence'"
 
@@ -138,12 +146,7 @@ def test_a_probe_that_ends_the_process_ends_only_itself(shop: Path) -> None:
 def test_a_probe_that_does_not_end_is_given_up(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain ones run in a thread that keeps neither the others nor the process."""
     monkeypatch.setattr(check, "CONNECT_SECONDS", 0.1)
-    plan = load(Path("shop.yaml")).plan
-    stages = {
-        name: attrs.evolve(plan.stages["out"], name=name, use=PluginUse(plugin_of(plugin), plugin()))
-        for name, plugin in (("stubborn", Stubborn), ("probed", Probed))
-    }
-    _, stubborn, probed = connect_all(attrs.evolve(plan, stages=stages), Path("data"))
+    stubborn, probed = connected(Stubborn, Probed)
     assert (stubborn.ok, probed.ok) == (False, True)
     assert stubborn.text.startswith("no answer within")
 

@@ -1,7 +1,8 @@
 """What the tests of the runtime share: contexts without an engine, and steps of ad-hoc transforms."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -86,6 +87,23 @@ def step(target: Any, name: str = "", *, options: dict[str, Any] | None = None, 
 def batch(*values: Any, keys: Callable[[Any], Any] = lambda _: None) -> Batch:
     """Make a batch of values, each with its index as origin and its time."""
     return Batch([Record(v, keys(v), 1000 + i, origin=i) for i, v in enumerate(values)], "topic", 0, 0, len(values) - 1)
+
+
+@contextlib.contextmanager
+def turns_of_others() -> Iterator[list[None]]:
+    """Note each turn that another task has meanwhile; it asks for one whenever the event loop is free."""
+    turns: list[None] = []
+
+    async def other() -> None:
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    try:
+        yield turns
+    finally:
+        task.cancel()
 
 
 class Slow:

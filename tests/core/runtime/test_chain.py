@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.runtime.runtime_kit import ManualClock, batch, context, step
+from core.runtime.runtime_kit import ManualClock, batch, context, step, turns_of_others
 from streamweaver import BadRecord, Batch, Fatal, Record, Retriable, TransformContext, option, transform
 from streamweaver.record import Batch as BatchType
 from streamweaver.retry import Backoff
@@ -438,25 +438,15 @@ async def test_exit_and_fatal_end_the_stage(blocking: bool) -> None:
 
 async def test_many_bad_records_let_others_have_a_turn() -> None:
     """The slow path gives way to other tasks."""
-    import asyncio
 
     @transform
     def bad(batch: Batch) -> Iterable[Record]:
         raise ValueError("no")
 
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(other())
-    outcome = await run(chain_of(step(bad)), *range(500))
-    task.cancel()
+    with turns_of_others() as turns:
+        outcome = await run(chain_of(step(bad)), *range(500))
     assert len(outcome.failures) == 500
-    assert turns >= 9
+    assert len(turns) >= 9
 
 
 async def test_everything_filtered_makes_no_output() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.runtime.runtime_kit import Lane
+from core.runtime.runtime_kit import Lane, turns_of_others
 from streamweaver import Batch, Fetched, Record, transform
 from streamweaver.hooks import Observers
 from streamweaver.record import Headers
@@ -143,19 +143,10 @@ async def test_others_have_their_turn_between_pieces(tmp_path: Path, topic: str)
     work = LaneWork(scope, Lane(), steps, chain, PIECE_RECORDS)  # type: ignore[arg-type]
     pieces = 5
     count = pieces * PIECE_RECORDS
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(other())
     headers = [headers_of("a", n) for n in range(count)]
     rows = Fetched([None] * count, [b"1"] * count, [1] * count, headers, topic, 0, range(count), count)
-    for part in work.parts(rows):
-        await work.transform(part)
-    beside.cancel()
-    assert turns >= pieces - 1
+    with turns_of_others() as turns:
+        for part in work.parts(rows):
+            await work.transform(part)
+    assert len(turns) >= pieces - 1
     assert work.tally.received == count

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import attrs
 from aiokafka import TopicPartition
-from aiokafka.codec import has_lz4, has_snappy, has_zstd
 
 from streamweaver import (
     BrokerContext,
@@ -21,13 +20,11 @@ from streamweaver import (
     broker,
     option,
 )
-from streamweaver_brokers.kafka.client import SETTINGS, Clients, Security, check_settings
+from streamweaver_brokers.kafka.client import COMPRESSORS, SETTINGS, Clients, Security, check_settings
 from streamweaver_brokers.kafka.group import Membership
 from streamweaver_brokers.kafka.lane import Unit
 from streamweaver_brokers.kafka.reader import Reader
 from streamweaver_brokers.kafka.session import Session
-
-_CODECS = {"snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
 
 
 def _known(_: Any, __: Any, settings: Mapping[str, Any]) -> None:
@@ -166,8 +163,7 @@ class Kafka:
 
     def _check(self) -> None:
         """Raise BrokerError for options that do not go together."""
-        has = _CODECS.get(self.compression)
-        if has is not None and not has():
+        if self.compression != "none" and not COMPRESSORS[self.compression][0]():
             raise BrokerError(f"compression {self.compression} needs the package cramjam: pip install cramjam")
         if not self.security.startswith("SASL"):
             return

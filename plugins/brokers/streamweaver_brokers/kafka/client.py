@@ -15,18 +15,12 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.record.default_records import DefaultRecordBatch
 
 from streamweaver import BrokerError
 from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
 
-_CODES = {
-    None: 0,
-    "gzip": DefaultRecordBatch.CODEC_GZIP,
-    "snappy": DefaultRecordBatch.CODEC_SNAPPY,
-    "lz4": DefaultRecordBatch.CODEC_LZ4,
-    "zstd": DefaultRecordBatch.CODEC_ZSTD,
-}
+COMPRESSORS: dict[str, tuple[Callable[[], bool], int]] = AIOKafkaProducer._COMPRESSORS  # noqa: SLF001
+"""Of each compression, by name: whether its library is there, and the number that stands for it in a batch."""
 
 STOP_SECONDS = 3.0
 """How long a client may take to stop in order."""
@@ -146,7 +140,7 @@ class Clients:
             **{name: chosen[name] for name in CONSUMER},
         }
         self._batch_bytes = batch_bytes
-        self._compression = _CODES[compression]
+        self._compression = COMPRESSORS[compression][1] if compression else 0
         self._producer = {
             "acks": "all",
             "enable_idempotence": True,
