@@ -131,8 +131,14 @@ def _deal(
         _check_stage(plan, wanted)
     if as_json:
         lists = {deed: outcome.done, "done_before": outcome.before, "refused": outcome.refused}
-        print_json({**lists, "absent": outcome.absent, "dry_run": dry_run})
+        edits = {"edited": outcome.edited, "added": outcome.added} if deed == "replayed" else {}
+        print_json({**lists, "absent": outcome.absent, "dry_run": dry_run, **edits})
     else:
+        for letter_id, value in outcome.edited.items():
+            click.echo(f"{letter_id}: {_shown(value)}")
+        for path, times in outcome.added.items():
+            adds = "would add" if dry_run else "added"
+            click.echo(f"--set {path}: {adds} a field that {times} of the values did not have", err=True)
         for letter_id, why in outcome.refused.items():
             click.echo(f"{letter_id}: refused: {_shown(why)}", err=True)
         would = "would be " if dry_run else ""

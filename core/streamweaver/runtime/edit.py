@@ -46,6 +46,23 @@ def apply(edits: Sequence[Edit], value: Any) -> Any:
     return value
 
 
+def added(edits: Sequence[Edit], value: Any) -> list[str]:
+    """Return the paths of edits that name what a value does not have, and so add it: a field may be misspelt."""
+    return [".".join(edit.path) for edit in edits if not _has(value, edit.path)]
+
+
+def _has(there: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if isinstance(there, list):
+            # An index that is none is an error of `apply`.
+            there = there[int(part)] if part.isdigit() and int(part) < len(there) else None
+        elif isinstance(there, dict) and part in there:
+            there = there[part]
+        else:
+            return False
+    return True
+
+
 def _set(there: Any, path: tuple[str, ...], value: Any, at: str) -> Any:
     if not path:
         return value

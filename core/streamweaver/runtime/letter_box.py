@@ -4,6 +4,7 @@ A letter that has been dealt with is marked in the same unit of work, so replayi
 several at once, and nothing is replayed twice. All of it works beside the pipeline, running or not.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from streamweaver.retry import Backoff
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.codec import Encoder
 from streamweaver.runtime.dead_letter import DeadLetter, from_row, replay_headers
-from streamweaver.runtime.edit import Edit, apply
+from streamweaver.runtime.edit import Edit, added, apply
 from streamweaver.runtime.letter_marks import Deed, Marks, Settled
 from streamweaver.runtime.reading import through
 
@@ -85,6 +86,10 @@ class Outcome:
     """Id to the reason why it cannot be dealt with."""
     absent: list[str] = attrs.field(factory=list)
     """Ids that were asked for and of which there is no letter, or no more."""
+    edited: dict[str, Any] = attrs.field(factory=dict)
+    """Id to the value that would be replayed; only of a dry run with edits."""
+    added: Counter[str] = attrs.field(factory=Counter)
+    """Path of an edit to the number of values that had nothing there."""
 
 
 def parse_id(text: str) -> tuple[int, int]:
@@ -197,6 +202,8 @@ class LetterBox:
             taken += 1
             try:
                 pending.append((letter, self._again(letter, edits) if deed == "replayed" else []))
+                if edits:
+                    self._tell_edited(letter, edits, outcome, dry_run)
             except (ValueError, BadRecord) as error:
                 outcome.refused[letter.id] = str(error.why if isinstance(error, BadRecord) else error)
             if len(pending) >= UNIT_LETTERS:
@@ -268,6 +275,12 @@ class LetterBox:
             value_bytes = None if value is None else self._encoded(letter, value)
         rows = Rows([found.key], [value_bytes], [found.timestamp], [replay_headers(found)])
         return [(self._plan.replay(stage.name), found.partition, rows)]
+
+    def _tell_edited(self, letter: Letter, edits: Sequence[Edit], outcome: Outcome, dry_run: bool) -> None:
+        if not _whole(edits):
+            outcome.added.update(added(edits, self.value(letter)))
+        if dry_run:
+            outcome.edited[letter.id] = self._edited(letter, edits)
 
     def _edited(self, letter: Letter, edits: Sequence[Edit]) -> Any:
         # What replaces the whole value asks nothing of the old one.

@@ -99,6 +99,15 @@ def test_a_dry_run_changes_nothing(run, ran: Path) -> None:
     assert again(run)["prices"]["in"] == 0
 
 
+@pytest.mark.parametrize(("more", "says"), [(["--dry-run"], "would add"), ([], "added")])
+def test_a_field_that_an_edit_adds_is_told(run, ran: Path, more: list[str], says: str) -> None:
+    """It may be misspelt; a dry run also shows each value as it would be."""
+    said = run("dlq", "replay", "shop.yaml", "0:1", "0:2", "--set", "prise=3", *more)
+    assert said.err == f"--set prise: {says} a field that 2 of the values did not have\n"
+    shown = [line for line in said.out.splitlines() if line.endswith(',"price":"cheap","prise":3}')]
+    assert [line[:4] for line in shown] == (["0:1:", "0:2:"] if more else [])
+
+
 def test_a_producers_letter_goes_to_its_topic(run, ran: Path) -> None:
     """What could not be read is refused as it is, and taken when its value is replaced."""
     refused = run("dlq", "replay", "shop.yaml", "0:0")

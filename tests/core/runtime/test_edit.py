@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver.runtime.edit import Edit, apply, parse_edit
+from streamweaver.runtime.edit import Edit, added, apply, parse_edit
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=2),
@@ -70,6 +70,21 @@ def test_a_path_that_leads_nowhere_is_told(value: Any, edit: str, place: str) ->
     """The message begins with the place."""
     with pytest.raises(ValueError, match=f"^{place}got"):
         apply([parse_edit(edit)], value)
+
+
+@pytest.mark.parametrize(
+    ("value", "edits", "paths"),
+    [
+        ({"a": 1}, ["a=2"], []),
+        ({"a": 1}, ["b=2", "a=1"], ["b"]),
+        ({"a": {"b": 1}}, ["a.b=2", "a.c=2", "d.e=1"], ["a.c", "d.e"]),
+        ({"a": [1, {"b": 2}]}, ["a.1.b=3", "a.1.c=3"], ["a.1.c"]),
+        ({"a": 1}, [".=2"], []),
+    ],
+)
+def test_what_an_edit_adds(value: Any, edits: list[str], paths: list[str]) -> None:
+    """The paths at which the value has nothing, as they were given."""
+    assert added([parse_edit(edit) for edit in edits], value) == paths
 
 
 @given(JSON, JSON)
