@@ -13,6 +13,8 @@ import attrs
 RENEW_MS = 2_000
 SILENT_MS = 8_000
 """One that has not been heard for so long is taken to be gone."""
+LISTEN_MS = 3_000
+"""How long a new one listens before its first claim: longer than the one that is there is quiet between two words."""
 
 
 @attrs.define
@@ -24,6 +26,7 @@ class Election:
     term: int = 0
     _heard_at: int = 0
     _said_at: int | None = None
+    _listens_since: int | None = None
 
     def heard(self, said: Mapping[str, Any], now: int) -> None:
         """Take what a dashboard has said, in the order of the topic."""
@@ -52,6 +55,8 @@ class Election:
             return None
         if self.speaker == self.me:
             term = self.term
+        elif self._is_new(now):
+            return None
         elif self.speaker is None or self._is_silent(now):
             # Above every term of before, also of those that are forgotten.
             term = max(self.term + 1, now)
@@ -65,6 +70,11 @@ class Election:
         if self.speaker != self.me:
             return None
         return {"announcer": self.me, "term": self.term, "time": now, "leaves": True}
+
+    def _is_new(self, now: int) -> bool:
+        """Say whether this dashboard has heard nobody yet, and may only not have listened for long enough."""
+        self._listens_since = now if self._listens_since is None else min(self._listens_since, now)
+        return not self.term and now - self._listens_since < LISTEN_MS
 
     def _is_silent(self, now: int) -> bool:
         # Heard later than now is heard just now, not long ago; a clock that was set back does not make it last.

@@ -425,6 +425,7 @@ async def test_of_two_dashboards_one_announces(dashboard, serve, monkeypatch, pi
     """Both show what fires, one writes it down; when that one goes the other takes over, and nothing is told twice."""
     monkeypatch.setattr("streamweaver_dashboard.hub.SECOND_MS", 50)
     monkeypatch.setattr("streamweaver_dashboard.election.RENEW_MS", 50)
+    monkeypatch.setattr("streamweaver_dashboard.election.LISTEN_MS", 75)
 
     async def shown(viewer, events):
         await viewer.until("alerts", lambda found: len(found["events"]) >= events)

@@ -3,14 +3,34 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamweaver_dashboard.election import RENEW_MS, SILENT_MS, Election
+from streamweaver_dashboard.election import LISTEN_MS, RENEW_MS, SILENT_MS, Election
 
 NOW = 1_750_000_000_000
 
 
+def listener(name):
+    """Return one that has listened for long enough to claim, and has heard nobody."""
+    made = Election(name)
+    assert made.to_say(NOW - LISTEN_MS) is None
+    assert made.to_say(NOW - 1) is None
+    return made
+
+
+def test_a_new_one_listens_first():
+    """It claims nothing before the one that is there must have been heard, and nothing when it was."""
+    one, new = listener("one"), Election("new")
+    claim = one.to_say(NOW)
+    one.heard(claim, NOW)
+    assert new.to_say(NOW + 1) is None
+    again = one.to_say(NOW + RENEW_MS)
+    new.heard(again, NOW + RENEW_MS)
+    assert new.to_say(NOW + LISTEN_MS + 1) is None
+    assert (one.speaks(NOW + RENEW_MS), new.speaker) == (True, "one")
+
+
 def test_the_first_claim_of_a_term_counts():
     """Two that hear of nobody claim the same term: the order in the topic decides, and both see it."""
-    one, other = Election("one"), Election("other")
+    one, other = listener("one"), listener("other")
     claims = [one.to_say(NOW), other.to_say(NOW)]
     assert not one.speaks(NOW)
     for claim in claims:
@@ -23,7 +43,7 @@ def test_the_first_claim_of_a_term_counts():
 
 def test_one_that_leaves_or_falls_silent_is_followed():
     """After its last words at once, otherwise after a while; when it comes back it hears that it is not the one."""
-    one, other = Election("one"), Election("other")
+    one, other = listener("one"), listener("other")
 
     def say(word, at):
         for each in (one, other):
@@ -46,7 +66,7 @@ def test_one_that_leaves_or_falls_silent_is_followed():
 
 def test_nonsense_changes_nothing():
     """A record of another form, or of an older term, is none of the election's."""
-    one = Election("one")
+    one = listener("one")
     one.heard(one.to_say(NOW), NOW)
     for said in ({}, {"announcer": 5, "term": NOW + 9}, {"announcer": "x", "term": "y"}, {"announcer": "x", "term": 1}):
         one.heard(said, NOW)
@@ -55,7 +75,7 @@ def test_nonsense_changes_nothing():
 
 def test_a_clock_that_was_set_back_keeps_nobody_silent_for_long():
     """Who is heard later than now is there, but is followed after the same while."""
-    one, other = Election("one"), Election("other")
+    one, other = listener("one"), listener("other")
     word = one.to_say(NOW)
     for each in (one, other):
         each.heard(word, NOW)
