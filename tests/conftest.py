@@ -1,10 +1,14 @@
 """What holds for all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from faults.running import Launcher
+from forked_program import Forker
 
 # How long an example takes says more about who else uses the machine than about the code.
 settings.register_profile("streamweaver", deadline=None, max_examples=50)
@@ -34,6 +38,20 @@ LONG = [
     "repo/test_speed.py",
 ]
 """The files that take longest, the longest first."""
+
+
+@pytest.fixture(scope="session")
+def forker() -> Forker:
+    """What starts programs quickly."""
+    return Forker()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path, forker: Forker) -> Iterator[Launcher]:
+    """Starts pipelines, quickly, and leaves none behind."""
+    launcher = Launcher(tmp_path, forker)
+    yield launcher
+    launcher.kill_all()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

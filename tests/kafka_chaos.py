@@ -7,11 +7,8 @@ order of its key, with the average that an undisturbed run would have computed.
 
 import asyncio
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -24,6 +21,7 @@ import attrs
 import msgspec
 from aiokafka.errors import KafkaError
 
+from forked_program import Forked, Forker, Start
 from kafka_stalls import Kill, shares, told
 from streamweaver import BrokerContext, StorageError
 from streamweaver_brokers.kafka import Kafka
@@ -125,7 +123,8 @@ class Chaos:
             )
         )
         self._path.touch()
-        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._forker = Forker()
+        self._workers: dict[int, Forked] = {}
         self._values: dict[str, list[int]] = {}
         self._written = 0
         self.outputs: list[tuple[int, dict[str, Any]]] = []
@@ -139,14 +138,12 @@ class Chaos:
 
     def start(self, number: int) -> None:
         """Start a worker."""
-        command = [str(Path(sys.executable).with_name("streamweaver")), "pipeline", "up", str(self._file)]
         static = ["--set", f"broker.instance=worker-{number}"] if self._static else []
         named = ["--set", f"broker.client_id={self._client(number)}"]
-        more = ["--data", str(self._folder / f"data-{number}"), *named, *static]
-        with (self._folder / f"worker-{number}.log").open("ab") as log:
-            self._workers[number] = subprocess.Popen(
-                [*command, *more], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+        data = ["--data", str(self._folder / f"data-{number}")]
+        start = Start(["pipeline", "up", str(self._file), *data, *named, *static], self._folder)
+        log = self._folder / f"worker-{number}.log"
+        self._workers[number] = self._forker.start_into(start, log, log)
 
     def _client(self, number: int) -> str:
         return f"{self.name}-{number}"
@@ -158,7 +155,7 @@ class Chaos:
 
     def signal(self, number: int, what: signal.Signals) -> None:
         """Send a signal to a worker."""
-        os.kill(self._workers[number].pid, what)
+        self._workers[number].send_signal(what)
 
     def ended(self) -> list[int]:
         """Return the workers that ended by themselves, which none should."""

@@ -15,7 +15,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,7 @@ import attrs
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
-from forked_program import Forker
+from forked_program import Forked, Forker
 from real_parts import missing
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +109,7 @@ class Pipeline:
     file: Path
     input: Path
     port: int
-    process: ForkServerProcess | None = None
+    process: Forked | None = None
     output: list[str] = attrs.field(factory=list)
 
     @property
@@ -141,24 +140,22 @@ class Pipeline:
         """End it, by default as a crash would."""
         if self.process is None:
             return
-        assert self.process.pid is not None
-        os.kill(self.process.pid, how)
-        self.process.join(PATIENCE)
+        self.process.send_signal(how)
+        self.process.wait(PATIENCE)
         self.process = None
 
     def pause(self) -> contextlib.AbstractContextManager[None]:
         """Stop the process without ending it, as a lost network looks from the page."""
         assert self.process is not None
-        assert self.process.pid is not None
-        process = self.process.pid
+        process = self.process
 
         @contextlib.contextmanager
         def paused() -> Iterator[None]:
-            os.kill(process, signal.SIGSTOP)
+            process.send_signal(signal.SIGSTOP)
             try:
                 yield
             finally:
-                os.kill(process, signal.SIGCONT)
+                process.send_signal(signal.SIGCONT)
 
         return paused()
 
@@ -197,12 +194,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def forker() -> Forker:
-    """What starts programs quickly."""
-    return Forker()
 
 
 Start = Callable[..., Pipeline]

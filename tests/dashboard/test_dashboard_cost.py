@@ -62,7 +62,7 @@ def busy(tmp_path: Path) -> Iterator[Busy]:
         assert any("event=dashboard" in line for line in lines)
         yield Busy(psutil.Process(process.pid), port)
         process.kill()
-        process.join()
+        process.wait()
 
 
 async def watching(busy: Busy, late: list[float] | None = None) -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from faults.running import PIPELINES, PROGRAM, Launcher, free_port, log_of, opti
 
 DEMO = PIPELINES / "demo.yaml"
 VIEWED = {"stock_prices", "social_posts", "log_lines"}
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path)
-    yield launcher
-    launcher.kill_all()
 
 
 def tail(launcher: Launcher, topic: str, *more: str) -> list[dict[str, Any]]:

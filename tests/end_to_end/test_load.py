@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,13 +16,6 @@ from faults.running import PIPELINES, Launcher, free_port, log_of, options, unme
 
 RATE = 1_200
 WARM_UP_SECONDS = 2.0
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path)
-    yield launcher
-    launcher.kill_all()
 
 
 @attrs.frozen

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -12,13 +11,6 @@ import pytest
 from faults.running import Launcher, options, unmeasured
 
 PIPELINE = Path(__file__).with_name("throughput.yaml")
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path)
-    yield launcher
-    launcher.kill_all()
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from forked_program import Forked, Forker, Start
 from streamweaver import BrokerContext, BrokerError, Headers, UnknownTopicError
 from streamweaver_brokers.embedded import Embedded
 
@@ -55,7 +56,7 @@ def unmeasured(more: Mapping[str, str] | None = None) -> dict[str, str]:
 class Running:
     """A pipeline that runs in a process of its own."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Forked"
     output: Path
     errors: Path
 
@@ -105,6 +106,8 @@ class Launcher:
     """Starts pipelines whose files and data lie in one folder, and leaves none behind."""
 
     folder: Path
+    forker: Forker | None = None
+    """What starts them quickly; without one each is the installed program, as a user starts it."""
     started: list[Running] = attrs.field(factory=list)
 
     @property
@@ -113,22 +116,15 @@ class Launcher:
         return self.folder / "data"
 
     def up(
-        self, file: Path, *options: str, program: list[str] | None = None, env: Mapping[str, str] | None = None
+        self, file: Path, *options: str, script: Path | None = None, env: Mapping[str, str] | None = None
     ) -> Running:
-        """Start `pipeline up` on a file, with a last line of JSON; `program` stands in for the real one."""
+        """Start `pipeline up` on a file, with a last line of JSON; `script` stands in for the program."""
         number = len(self.started)
         output, errors = self.folder / f"{number:03d}.out", self.folder / f"{number:03d}.err"
-        command = [*(program or [str(PROGRAM)]), "pipeline", "up", str(file), "--data", str(self.data), "--json"]
-        with output.open("wb") as out, errors.open("wb") as err:
-            process = subprocess.Popen(
-                [*command, *options],
-                stdout=out,
-                stderr=err,
-                stdin=subprocess.DEVNULL,
-                cwd=self.folder,
-                env=dict(os.environ) if env is None else dict(env),
-            )
-        running = Running(process, output, errors)
+        arguments = ["pipeline", "up", str(file), "--data", str(self.data), "--json", *options]
+        start = Start(arguments, self.folder, dict(os.environ) if env is None else env, script)
+        make = _installed if self.forker is None else self.forker.start_into
+        running = Running(make(start, output, errors), output, errors)
         self.started.append(running)
         return running
 
@@ -138,6 +134,20 @@ class Launcher:
             if running.process.poll() is None:
                 running.process.kill()
                 running.process.wait()
+
+
+def _installed(start: Start, output: Path, errors: Path) -> "subprocess.Popen[bytes]":
+    """Start the installed program."""
+    program = [str(PROGRAM)] if start.script is None else [sys.executable, str(start.script)]
+    with output.open("ab") as out, errors.open("ab") as err:
+        return subprocess.Popen(
+            [*program, *start.arguments],
+            stdout=out,
+            stderr=err,
+            stdin=subprocess.DEVNULL,
+            cwd=start.folder,
+            env=dict(start.environment),
+        )
 
 
 def options(**values: object) -> list[str]:

@@ -92,7 +92,7 @@ class Proof:
         if not point:
             return self.launcher.up(PIPELINE, *settings, env=env)
         env[kill_at.VARIABLE] = f"{point}#{number}"
-        return self.launcher.up(PIPELINE, *settings, env=env, program=[sys.executable, kill_at.__file__])
+        return self.launcher.up(PIPELINE, *settings, env=env, script=Path(kill_at.__file__))
 
     def kill_at_point(self, point: str) -> None:
         """Run the pipeline until it comes to a point, where it is killed."""
@@ -219,12 +219,10 @@ def numbers_of(rows: Iterable[Row]) -> Numbers:
 
 
 @pytest.fixture
-def proof(tmp_path: Path) -> Iterator[Proof]:
+def proof(launcher: Launcher) -> Proof:
     seed = int(os.environ.get("STREAMWEAVER_SEED") or random.randrange(2**32))
     print(f"STREAMWEAVER_SEED={seed}")
-    launcher = Launcher(tmp_path)
-    yield Proof(launcher, random.Random(seed), rotate_bytes=200_000)
-    launcher.kill_all()
+    return Proof(launcher, random.Random(seed), rotate_bytes=200_000)
 
 
 # Reached only after seconds of work, or close to another point: left to the long form.

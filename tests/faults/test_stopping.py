@@ -2,8 +2,6 @@
 
 import json
 import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +11,6 @@ from faults.running import PIPELINES, Launcher, Running, free_port, log_of, opti
 
 PIPELINE = Path(__file__).with_name("numbers.yaml")
 SLOW = Path(__file__).with_name("slow_disk.py")
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path)
-    yield launcher
-    launcher.kill_all()
 
 
 def write_numbers(launcher: Launcher, count: int) -> None:
@@ -48,7 +39,7 @@ def wait_for_rows(launcher: Launcher, running: Running) -> None:
 
 def slowly(launcher: Launcher, *more: str) -> Running:
     """Start the pipeline on a disk on which each write of the sink takes 200 ms."""
-    return launcher.up(PIPELINE, *more, program=[sys.executable, str(SLOW)], env=unmeasured())
+    return launcher.up(PIPELINE, *more, script=SLOW, env=unmeasured())
 
 
 def finish_undisturbed(launcher: Launcher, count: int) -> None:
@@ -104,7 +95,7 @@ def test_a_sink_ahead_of_its_mark_is_not_taken_to_lag(launcher: Launcher) -> Non
     killed = launcher.up(
         PIPELINE,
         *once,
-        program=[sys.executable, kill_at.__file__],
+        script=Path(kill_at.__file__),
         # The first save is that of an empty file.
         env=unmeasured({kill_at.VARIABLE: "state saved, the mark not#2"}),
     )

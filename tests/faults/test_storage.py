@@ -28,13 +28,6 @@ ONCE = [*options(producers__lines__follow=False), "--until-idle"]
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path)
-    yield launcher
-    launcher.kill_all()
-
-
-@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 3 MiB of its own, mounted."""
     folder = tmp_path / "disk"

@@ -46,21 +46,22 @@ def code_lines(path: Path) -> int:
     return len(lines)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_installs_keeps_its_promises_and_runs(kind: Kind, tmp_path: Path) -> None:
-    """As it is made: built and installed, its own tests pass, and its pipeline runs to its end."""
-    folder, target = tmp_path / "new", tmp_path / "installed"
-    create(kind, f"brand_new_{kind}", folder)
+def test_they_install_keep_their_promises_and_run(tmp_path: Path) -> None:
+    """As they are made: built and installed, their own tests pass, and the pipeline of each runs to its end."""
+    target, folders = tmp_path / "installed", {kind: tmp_path / kind for kind in KINDS}
+    for kind, folder in folders.items():
+        create(kind, f"brand_new_{kind}", folder)
     env = {**os.environ, "PYTHONPATH": str(target)}
-    pip = ("pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", target, ".")
-    run(*pip, cwd=folder, env=env)
-    (folder / f"streamweaver_brand_new_{kind}.py").unlink()  # What is tested is what is installed.
-    assert " passed" in run("pytest", "-q", "-p", "no:cacheprovider", cwd=folder, env=env)
-    code = folder / "pipeline.yaml"
-    code.write_text(code.read_text() + "dashboard: {enabled: false}\n")
-    main = ["-c", "from streamweaver.cli.main import main; main()", "pipeline", "up", "pipeline.yaml", "--until-idle"]
-    done = subprocess.run([sys.executable, *main], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    pip = ("pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", target)
+    run(*pip, *folders.values(), cwd=tmp_path, env=env)
+    for kind, folder in folders.items():
+        (folder / f"streamweaver_brand_new_{kind}.py").unlink()  # What is tested is what is installed.
+        assert " passed" in run("pytest", "-q", "-p", "no:cacheprovider", cwd=folder, env=env)
+        code = folder / "pipeline.yaml"
+        code.write_text(code.read_text() + "dashboard: {enabled: false}\n")
+        main = ["-c", "from streamweaver.cli.main import main; main()", "pipeline", "up", code.name, "--until-idle"]
+        done = subprocess.run([sys.executable, *main], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
 
 
 def test_it_is_clean(tmp_path: Path) -> None:

@@ -266,7 +266,8 @@ class Writer:
         if positions:
             many("INSERT OR REPLACE INTO position VALUES (?, ?)", positions.items())
         if state:
-            puts = [(*key, value) for key, value in state.items() if value is not None]
+            # Neighbours in the tree one after the other: of a large state each page is then gone to once.
+            puts = sorted((*key, value) for key, value in state.items() if value is not None)
             if puts:
                 many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", puts)
             if len(puts) < len(state):

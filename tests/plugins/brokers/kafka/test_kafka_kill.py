@@ -32,6 +32,7 @@ async def test_at_least_once_loses_nothing(kafka_address: str, tmp_path: Path) -
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(2 * SOAK_SECONDS + 600)
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
 async def test_exactly_once_survives_for_long(kafka_address: str, tmp_path: Path, static: bool) -> None:
     """200,000 lines and more, as many as `STREAMWEAVER_SOAK_SECONDS` take: a kill every ten seconds, and the rest.

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,14 +192,6 @@ flows:
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    """Starts pipelines, and leaves none behind."""
-    launcher = Launcher(tmp_path)
-    yield launcher
-    launcher.kill_all()
-
-
-@pytest.fixture
 def numbered(launcher: Launcher, kafka_address: str) -> Path:
     """Return a pipeline on Kafka from a log file of numbered lines to a file."""
     name = named("numbers")
@@ -234,8 +225,7 @@ def test_what_a_deadline_cuts_off_comes_with_the_next_start(launcher: Launcher, 
     """With full queues before a slow sink a stop ends in time, with status 3, and nothing is lost or doubled."""
     count = 30_000
     write_numbers(launcher, count)
-    slow = [sys.executable, str(SLOW_DISK)]
-    running = launcher.up(numbered, *options(drain_timeout="300ms"), program=slow, env=unmeasured())
+    running = launcher.up(numbered, *options(drain_timeout="300ms"), script=SLOW_DISK, env=unmeasured())
     rows = launcher.folder / "numbers.ndjson"
 
     def some() -> bool:
@@ -257,7 +247,7 @@ def test_a_sink_that_stores_its_own_offset_goes_on_there(launcher: Launcher, num
     killed = launcher.up(
         numbered,
         *once,
-        program=[sys.executable, kill_at.__file__],
+        script=Path(kill_at.__file__),
         # The first save is that of an empty file.
         env=unmeasured({kill_at.VARIABLE: "state saved, the mark not#2"}),
     )

@@ -342,8 +342,10 @@ async def _crash_after_write(made: Bench, suite: Suite) -> int:
 
     async with made.running(_instead(write)) as running:
         await asyncio.wait({running.task}, timeout=suite.patience_seconds)
-        error = running.task.exception() if running.task.done() else None
-        assert error is not None and "conformance: a crash" in str(error), f"it did not write: {error}"  # noqa: PT018
+        assert running.task.done(), f"it wrote {written} of {end} records in {suite.patience_seconds:g} s"
+        error = running.task.exception()
+        assert error is not None, f"it ended after {written} of {end} records"
+        assert "conformance: a crash" in str(error), f"it failed before it had written all: {error}"
     return end
 
 
