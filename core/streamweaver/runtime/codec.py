@@ -71,7 +71,10 @@ class _Places(dict[Any, "tuple[bytes | None, int]"]):
         else:
             raise CodecError(f"key: got {type(key).__name__}, expected text, bytes or a number")
         if len(self) >= 50_000:
+            # The place of records without a key is this batch's, set before any other is asked for: it stays.
+            home = self[None]
             self.clear()
+            self[None] = home
         self[key] = place = encoded, self._partition(encoded)
         return place
 

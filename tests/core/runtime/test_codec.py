@@ -147,11 +147,13 @@ def test_a_batch_at_fault_as_a_whole_is_no_records_fault() -> None:
         Encoder(Moody(), 1, None).encode([Record(1)], 0, 1)
 
 
-def test_many_keys_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory of keys is bounded."""
+def test_many_keys_are_not_kept_for_ever() -> None:
+    """The memory of keys is bounded; records without a key go to their partition before and after it is cleared."""
     encoder = Encoder(Bytes(), 4, None)
-    encoder.encode([Record(b"", b"%d" % n) for n in range(50_003)], 0, 1)
+    keys = [key for n in range(50_003) for key in (b"%d" % n, *([None] if n % 100 == 0 or n > 49_990 else []))]
+    encoded = encoder.encode([Record(b"", key) for key in keys], 3, 1)
     assert len(encoder._places) < 50_000
+    assert {place: rows.keys.count(None) for place, rows in encoded.items()} == {0: 0, 1: 0, 2: 0, 3: keys.count(None)}
 
 
 @pytest.mark.parametrize("headers", ["ab", (("a", "b"),), ((1, b""),), (("a", b"", 1),), None], ids=repr)
