@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import threading
@@ -24,7 +23,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from forked_program import Forked, Forker
-from real_parts import missing
+from real_parts import chromium, missing
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / ".cache" / "screenshots"
@@ -90,9 +89,7 @@ def static(build_page: ModuleType) -> Path:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The system's Chromium. Its driver keeps an event loop running, beside which nothing async works."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        missing("no Chromium on PATH")
+    program = chromium()
     arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
     expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:

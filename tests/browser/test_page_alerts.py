@@ -63,6 +63,8 @@ def test_page_tells_of_alerts(pipeline, pipeline_text, view, webhook, keep):
     history = part(page, "History").get_by_role("listitem")
     expect(history).to_contain_text([re.compile("resolved.*dear.*A: 60"), re.compile("fired.*dear.*A: 150")])
 
+    # A dashboard that has just begun listens for others before it tells.
+    shop.until("shop.alerts", 2)
     stored = [(event["name"], event["subject"], event["state"]) for event in shop.values("shop.alerts")]
     assert stored == [("dear", "A", "firing"), ("dear", "A", "resolved")]
     while len(told) < 2:

@@ -1,7 +1,6 @@
 """The demo in containers: up from nothing, showing what it should, through kills, scaling and stops."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from compose import balance
 from compose.stack import OURS, STAGES, Stack, docker, until
+from real_parts import chromium
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -24,8 +24,7 @@ def stack(start: Callable[..., Stack]) -> Stack:
 def page(stack: Stack) -> Iterator[Page]:
     """The dashboard in the system's Chromium."""
     with sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(30_000)
         page.goto(f"http://127.0.0.1:{stack.port}/#/streams")
