@@ -78,6 +78,8 @@ class Acquisition:
         if previous is not None:
             await previous.released.wait()
         parts = member.share(number)
+        if parts is None:
+            return
         sender = None
         if session.transactional:
             name = "single" if self._single else str(number)

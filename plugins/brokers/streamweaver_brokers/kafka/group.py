@@ -72,7 +72,7 @@ class Membership:
         self.group = group
         self.state_topic = f"{group}.state"
         self.settled = asyncio.Event()
-        """Cleared while the group shares its partitions out anew; commits wait."""
+        """Cleared while the group shares its partitions out anew: commits wait, and no lane is taken over."""
         self.consumer: AIOKafkaConsumer
         self._listener: _Listener
         self.copies = LocalCopies(session.data_dir, group, self.log)
@@ -360,8 +360,11 @@ class Membership:
     # -- acquiring lanes --------------------------------------------------------------------------
 
     def renew(self, lane: Lane, wait: float) -> None:
-        """Begin anew with the partitions of a lane that has failed, if they are still ours then."""
-        if self._lanes.get(lane.number) is lane and lane.number in self._assigned and not self._left:
+        """Begin anew with the partitions of a lane that has failed, if they are still ours then.
+
+        While they are shared out anew nothing is begun: whose they are is not known, and `assigned` begins ours.
+        """
+        if self._lanes.get(lane.number) is lane and self.settled.is_set() and not self._left:
             self._pause(lane)
             self._acquisition.begin(lane.number, wait)
 
@@ -380,9 +383,9 @@ class Membership:
         """Return the lane of a number that there is, or was."""
         return self._lanes.get(number)
 
-    def share(self, number: int) -> list[TopicPartition]:
-        """Return the partitions that a lane is to have."""
-        return self._assigned[number]
+    def share(self, number: int) -> list[TopicPartition] | None:
+        """Return the partitions that a lane is to have; None when the lane is not ours (any more)."""
+        return self._assigned.get(number)
 
     def adopt(self, lane: Lane) -> None:
         """Take in a lane that has been taken over, and hand it out; raises when its partitions have gone meanwhile."""

@@ -15,6 +15,7 @@ from kafka_one_unit import INSTANCE, POINTS
 from plugins.brokers.kafka.kafka_kit import come_out
 from streamweaver import Fetched, Lane, LaneLostError
 from streamweaver.testing.broker import PATIENCE, all_of, append, fresh, lane_of, rows, topic
+from streamweaver_brokers.kafka.sender import Sender
 
 PROGRAM = Path(__file__).parents[3] / "kafka_one_unit.py"
 
@@ -89,6 +90,55 @@ async def test_a_rebalance_in_a_transaction_undoes_it(launch: Any, monkeypatch: 
     await member.leave()
     await second.leave()
     assert await come_out(broker, target) == [b"1"]
+
+
+async def test_a_commit_refused_in_a_rebalance_begins_nothing_by_itself(launch: Any) -> None:
+    """A lane fenced while its partitions move is lost, and no more: the group goes on, and takes it when it is back."""
+    broker, other = [await launch(session_seconds=1.0) for _ in range(2)]
+    name, target, group = await topic(broker, 2), await topic(broker), fresh("group")
+    await append(broker, name, 1, rows([b"1"]))
+    member = await broker.join(group, [name])
+    lanes = member.lanes()
+    both = [await asyncio.wait_for(anext(lanes), PATIENCE) for _ in range(2)]
+    (lane,) = (lane for lane in both if list(lane.partitions) == [(name, 1)])
+    hung, go_on = hold(lane, "commit_transaction")
+    commit = asyncio.create_task(step(lane, name, target, await until_rows(lane)))
+    await hung.wait()
+    # Like a worker that was frozen in a commit: others have fenced it, and its heartbeat hears of the rebalance first.
+    newer = Sender(broker._session.clients, f"{group}.1")
+    await newer.start()
+    await newer.close()
+    second = await other.join(group, [name])
+    async with asyncio.timeout(PATIENCE):
+        while member.settled.is_set():
+            await asyncio.sleep(0.01)
+    go_on.set()
+    with pytest.raises(LaneLostError, match="ProducerFenced"):
+        await asyncio.wait_for(commit, PATIENCE)
+    await lane.release()
+    moved = await asyncio.wait_for(anext(second.lanes()), PATIENCE)
+    await step(moved, name, target, await until_rows(moved))
+    async with asyncio.timeout(PATIENCE):
+        while member._acquisition._tasks:
+            await asyncio.sleep(0.01)
+    await moved.release()
+    await second.leave()
+    back = await asyncio.wait_for(anext(lanes), PATIENCE)
+    assert (list(back.partitions), back.committed(name, 1)) == ([(name, 1)], 1)
+    await member.leave()
+    assert await come_out(broker, target) == [b"1"]
+
+
+async def test_a_lane_that_is_no_longer_ours_is_not_taken_over(launch: Any) -> None:
+    """An attempt at a lane that has gone elsewhere ends quietly: it fences nobody, and the group goes on."""
+    broker = await launch()
+    name, group = await topic(broker), fresh("group")
+    member = await broker.join(group, [name])
+    await asyncio.wait_for(anext(member.lanes()), PATIENCE)
+    member._acquisition.begin(1, 0.0)
+    await asyncio.wait_for(member._acquisition._tasks[1], PATIENCE)
+    assert member._queue.empty()
+    await member.leave()
 
 
 def hold(lane: Any, function: str) -> tuple[asyncio.Event, asyncio.Event]:
