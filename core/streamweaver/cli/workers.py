@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import io
+import os
 import signal
 import socket
 import subprocess
@@ -38,6 +40,9 @@ BACKOFF = Backoff(0.5, 30.0)
 """A worker that dies is started again at once, the next times after these waits, and so often in a row."""
 
 LINE_BYTES = 64 * 1024 * 1024
+
+REST_SECONDS = 1.0
+"""How long we read what a worker that has ended said last: what it started may live on, and keep its pipes open."""
 
 
 @attrs.frozen
@@ -265,8 +270,16 @@ class Supervisor:
     async def _live(self, slot: Slot) -> int:
         """Start a worker and follow it to its end; returns what its process returned."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await self._start(slot, theirs)
+        # Not a pipe of asyncio's: with one, a process has not ended as long as anything it started has the pipe open.
+        read, written = os.pipe()
+        with ours, os.fdopen(read, "rb", buffering=0) as errors:
+            with theirs, os.fdopen(written, "wb", buffering=0) as their_errors:
+                process = await self._start(slot, theirs, their_errors)
+            return await self._follow(slot, process, ours, errors)
+
+    async def _follow(
+        self, slot: Slot, process: asyncio.subprocess.Process, ours: socket.socket, errors: io.FileIO
+    ) -> int:
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES)
         slot.metrics = slot.standing = slot.last = None
         slot.process, slot.writer = process, writer
@@ -274,16 +287,19 @@ class Supervisor:
             self._tell("stop")
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._hear(slot, reader))
-                tasks.create_task(self._overhear(slot, process))
-            return await process.wait()
+                rest = {tasks.create_task(self._hear(slot, reader)), tasks.create_task(self._overhear(slot, errors))}
+                returned = await process.wait()
+                await asyncio.wait(rest, timeout=REST_SECONDS)
+                for task in rest:
+                    task.cancel()
+            return returned
         finally:
             slot.process = slot.writer = slot.metrics = slot.standing = None
             if process.returncode is None:
                 process.kill()
-            writer.close()
+            writer.transport.abort()
 
-    async def _start(self, slot: Slot, theirs: socket.socket) -> asyncio.subprocess.Process:
+    async def _start(self, slot: Slot, theirs: socket.socket, errors: io.FileIO) -> asyncio.subprocess.Process:
         # -P: as the installed program, without the current folder on the path.
         program = [sys.executable, "-P", "-c", "from streamweaver.cli.main import main; main()"]
         # One dashboard is enough.
@@ -293,10 +309,9 @@ class Supervisor:
         return await asyncio.create_subprocess_exec(
             *(*program, *self._command, *alone, *own),
             stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=errors,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            limit=LINE_BYTES,
         )
 
     async def _hear(self, slot: Slot, reader: asyncio.StreamReader) -> None:
@@ -326,12 +341,16 @@ class Supervisor:
             case "summary" | "refused":
                 slot.last = said
 
-    async def _overhear(self, slot: Slot, process: asyncio.subprocess.Process) -> None:
+    async def _overhear(self, slot: Slot, errors: io.FileIO) -> None:
         """Log what a worker, or what it started, writes to standard error by itself."""
-        assert process.stderr is not None
-        while line := await process.stderr.readline():
-            if text := line.decode(errors="backslashreplace").rstrip():
-                self._log("warning", text, worker=slot.name)
+        reader = asyncio.StreamReader(limit=LINE_BYTES)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), errors
+        )
+        with contextlib.closing(pipe):
+            while line := await reader.readline():
+                if text := line.decode(errors="backslashreplace").rstrip():
+                    self._log("warning", text, worker=slot.name)
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ sinks:
 ODD_BROKER = '''\
 import os
 import signal
+import subprocess
+import sys
 import time
 import attrs
 from streamweaver import BrokerError, broker
@@ -64,7 +66,13 @@ class Odd(Embedded):
     async def open(self, context):
         how = os.environ["ODD_BROKER"]
         print("opening", context.worker, flush=True)
-        if how == "die":
+        if how == "leave":
+            # As a plugin does that forks, or whose library passes on what it has open.
+            left = subprocess.Popen(["sleep", "300"], close_fds=False)
+            with open("left.txt", "a") as file:
+                print(left.pid, file=file)
+            print("killed soon", file=sys.stderr, flush=True)
+        if how in ("die", "leave"):
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "refuse":
             raise BrokerError("nobody answers at nowhere:1; is it running?")
@@ -316,6 +324,25 @@ def test_a_worker_that_dies_again_and_again_ends_the_run(
     assert len(failed) == 1
     assert "ended by SIGKILL, after 2 restarts in a row" in failed[0]
     assert said.json["workers"]["restarts"] >= 2
+
+
+def test_a_worker_that_leaves_processes_behind_has_ended_all_the_same(
+    run: Any, odd: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it started keeps its socket and its standard error open, and yet a successor starts, and the run ends."""
+    monkeypatch.setattr(workers_module, "RESTARTS", 1)
+    monkeypatch.setattr(workers_module, "REST_SECONDS", 0.2)
+    path = odd("leave")
+    try:
+        said = run("pipeline", "up", path, "--workers", 2, "--json")
+    finally:
+        left = [int(pid) for pid in Path("left.txt").read_text().split()]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)  # which raises if it was not there any more
+    assert said.status == 1
+    assert "ended by SIGKILL, after 1 restarts in a row" in said.err
+    assert len(left) >= 2
+    assert said.err.count("killed soon") >= 2
 
 
 def test_a_worker_that_cannot_start_ends_the_run_at_once(run: Any, odd: Callable[[str], Path]) -> None:
