@@ -5,15 +5,15 @@ The result always accounts for each input record: it led to outputs, was filtere
 
 import asyncio
 from collections.abc import Callable, Container, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
 from streamweaver.errors import BadRecord, Fatal, Retriable
 from streamweaver.record import Batch, Record
 from streamweaver.runtime.context import StepContext
-from streamweaver.runtime.plugin_life import call, stray
-from streamweaver.runtime.step import Limits, Result, Step
+from streamweaver.runtime.plugin_life import stray
+from streamweaver.runtime.step import Limits, Result, Step, Tick
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Chain(Generic[T]):
         for context, encoded in zip(contexts, changes, strict=True):
             context.state.save(encoded)
 
-    async def tick(self, contexts: list[StepContext], ticks: Sequence[Callable[..., Any] | None]) -> Outcome[T]:
+    async def tick(self, contexts: list[StepContext], ticks: Sequence[Tick | None]) -> Outcome[T]:
         """Call the steps that want to be called as time passes; what they make runs through the steps after them.
 
         A record that `finish` refuses is `unfinished`. Raises Fatal for everything else that fails.
@@ -147,7 +147,7 @@ class Chain(Generic[T]):
                 continue
             step, context = self._steps[index], contexts[index]
             try:
-                rest = await self._ticked(list(await call(tick, context) or ()), contexts, index)
+                rest = await self._ticked(await tick(context), contexts, index)
                 self._save(contexts)
             except Fatal:
                 raise

@@ -74,9 +74,11 @@ class _Flow:
                         self._append(unit, done.outcome)
                     unit.mark(rows.topic, rows.partition, rows.next_offset)
                 if self._ticks and scope.clock.monotonic() >= next_tick:
-                    outcome = await self._work.tick()
-                    self._append(unit, outcome)
-                    letters += self._unfinished(outcome)
+                    for partition, topic in self._work.places().items():
+                        self._home = partition
+                        outcome = await self._work.tick(partition, topic)
+                        self._append(unit, outcome)
+                        letters += self._unfinished(outcome)
                     next_tick = scope.clock.monotonic() + TICK_SECONDS
                 scope.letter_unit(unit, letters)
                 cancelled = None

@@ -129,22 +129,20 @@ class LaneWork(Generic[T]):
             context.topic = topic
         return contexts
 
-    async def tick(self) -> Outcome[T]:
-        """Let the steps act on the passing of time, once for every partition number that the lane holds."""
-        total: Outcome[T] = Outcome([])
-        topics: dict[int, str] = {}
+    def places(self) -> dict[int, str]:
+        """Return each partition number that the lane holds, with a topic of it: where time passes for the steps."""
+        places: dict[int, str] = {}
         for topic, partition in self._lane.partitions:
             if topic != self._replay:
-                topics.setdefault(partition, topic)
-        for partition, topic in topics.items():
-            async with self._scope.turn:
-                outcome = await self._chain.tick(self._contexts_for(partition, topic), self._steps.ticks)
-            total.parts += outcome.parts
-            total.outputs += outcome.outputs
-            total.added += outcome.added
-            total.unfinished += outcome.unfinished
-        self.tally.added += total.added
-        return total
+                places.setdefault(partition, topic)
+        return places
+
+    async def tick(self, partition: int, topic: str) -> Outcome[T]:
+        """Let the steps act on the passing of time, for one of the lane's places."""
+        async with self._scope.turn:
+            outcome = await self._chain.tick(self._contexts_for(partition, topic), self._steps.ticks)
+        self.tally.added += outcome.added
+        return outcome
 
     # -- the unit of work -----------------------------------------------------------------------
 

@@ -4,20 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import attrs
 
-from streamweaver.contracts import Broker, TransformContext, UnitOfWork
+from streamweaver.contracts import Broker, UnitOfWork
 from streamweaver.graph.plan import Plan, StagePlan
 from streamweaver.hooks import Observers
 from streamweaver.metrics import StageMetrics
-from streamweaver.record import Record
 from streamweaver.retry import RestartTracker
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log, StepContext, Threads
 from streamweaver.runtime.dead_letter import DeadLetter, to_rows
-from streamweaver.runtime.step import Limits, Step, step_for
+from streamweaver.runtime.step import Limits, Step, Tick, step_for, tick_for
 from streamweaver.runtime.waiting import Waiting
 
 IDLE = "waiting for input"
@@ -130,9 +128,6 @@ class Scope:
         self.progressed()
 
 
-Tick: TypeAlias = Callable[[TransformContext], list[Record]]
-
-
 @attrs.define
 class OpenSteps:
     """A stage's transforms while they are open."""
@@ -155,7 +150,7 @@ def make_steps(scope: Scope) -> tuple[list[object], OpenSteps]:
         limits = attrs.evolve(scope.limits, concurrency=step.concurrency)
         plugins.append(transform)
         steps.append(step_for(step.name, transform, limits, step.use.plugin.blocking))
-        ticks.append(getattr(transform, "tick", None))
+        ticks.append(tick_for(transform, limits, step.use.plugin.blocking))
     return plugins, OpenSteps(steps, ticks, [step.name for step in scope.stage.steps])
 
 

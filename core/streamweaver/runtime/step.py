@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
@@ -67,6 +67,25 @@ def step_for(name: str, transform: Any, limits: Limits, blocking: bool) -> Step:
     raise Fatal(f"step {name}: {type(transform).__name__} has neither process nor process_record")
 
 
+Tick: TypeAlias = Callable[[StepContext], Awaitable[list[Record]]]
+"""Tells a transform that time has passed, and returns what it makes of that."""
+
+
+def tick_for(transform: Any, limits: Limits, blocking: bool) -> Tick | None:
+    """Return what calls a transform's `tick`, where and in what time its `process` is; None when it has none."""
+    call = getattr(transform, "tick", None)
+    if call is None:
+        return None
+
+    async def tick(context: StepContext) -> list[Record]:
+        try:
+            return await _collected(lambda: call(context), context, limits, blocking) or []
+        except asyncio.CancelledError as error:
+            raise stray(error) from error
+
+    return tick
+
+
 def adopt(made: Made, source: Record, result: Result) -> None:
     """Add what a record function returned to the result, new records inheriting what they leave out."""
     if made is source:
@@ -103,6 +122,35 @@ def named(error: Exception, timeout_seconds: float | None) -> Exception:
     if isinstance(error, TimeoutError) and not str(error) and timeout_seconds is not None:
         return TimeoutError(f"no answer within {timeout_seconds:g} s")
     return error
+
+
+async def _collected(
+    call: Callable[[], Any], context: StepContext, limits: Limits, blocking: bool
+) -> list[Record] | None:
+    """Return the records that a call makes, whichever form its author chose; None when it returns that.
+
+    A plain one runs, to the end of a generator, in the stage's thread if it blocks; an `async` one within its time.
+    """
+    made = await context.run_blocking(lambda: _run_through(call())) if blocking else _run_through(call())
+    try:
+        if inspect.isawaitable(made):
+            async with asyncio.timeout(limits.timeout_seconds):
+                made = _run_through(await made)
+        elif inspect.isasyncgen(made):
+            async with asyncio.timeout(limits.timeout_seconds):
+                made = [record async for record in made]
+    except TimeoutError as error:
+        raise named(error, limits.timeout_seconds) from error
+    if wrong := [kind for kind in set(map(type, made or ())) if not issubclass(kind, Record)]:
+        raise TypeError(f"got {wrong[0].__name__} among the results, expected records")
+    records: list[Record] | None = made
+    return records
+
+
+def _run_through(made: Any) -> Any:
+    if made is None or type(made) is list or inspect.isawaitable(made) or inspect.isasyncgen(made):
+        return made
+    return list(made)
 
 
 @attrs.define
@@ -232,29 +280,13 @@ class BatchStep:
 
     async def run(self, batch: Batch, context: StepContext) -> Result:
         """Call the transform once."""
-        if self.blocking:
-            records = await context.run_blocking(self._collect, batch, context)
-        else:
-            made = self.call(batch, context)
-            try:
-                if inspect.isawaitable(made):
-                    async with asyncio.timeout(self.limits.timeout_seconds):
-                        made = await made
-                elif inspect.isasyncgen(made):
-                    async with asyncio.timeout(self.limits.timeout_seconds):
-                        made = [record async for record in made]
-            except TimeoutError as error:
-                raise named(error, self.limits.timeout_seconds) from error
-            records = made if type(made) is list else list(made)
-        if wrong := [kind for kind in set(map(type, records)) if not issubclass(kind, Record)]:
-            raise TypeError(f"got {wrong[0].__name__} among the results, expected records")
+        records = await _collected(lambda: self.call(batch, context), context, self.limits, self.blocking)
+        if records is None:
+            raise TypeError("got None, expected records")
         more = len(records) - len(batch.records)
         if records:
             self._complete(records, batch)
         return Result(records, filtered=max(0, -more), added=max(0, more))
-
-    def _collect(self, batch: Batch, context: StepContext) -> list[Record]:
-        return list(self.call(batch, context))
 
     @staticmethod
     def _complete(records: list[Record], batch: Batch) -> None:

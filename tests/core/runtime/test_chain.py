@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from streamweaver.retry import Backoff
 from streamweaver.runtime import chain as module
 from streamweaver.runtime.chain import Chain, Input
 from streamweaver.runtime.context import StepContext
-from streamweaver.runtime.step import Limits, Step
+from streamweaver.runtime.step import Limits, Step, Tick, tick_for
 
 
 def one(record: Record, state: Any, kind: str) -> list[Record]:
@@ -467,6 +468,11 @@ async def test_everything_filtered_makes_no_output() -> None:
 # -- ticks ----------------------------------------------------------------------------------------
 
 
+def ticking(call: Any) -> Tick | None:
+    """Have a function as a step's tick."""
+    return tick_for(SimpleNamespace(tick=call), Limits(), blocking=False)
+
+
 async def test_a_tick_runs_through_the_steps_after_it() -> None:
     """What it makes gets the current time, passes later steps only, and counts as added; plain or async."""
 
@@ -484,7 +490,7 @@ async def test_a_tick_runs_through_the_steps_after_it() -> None:
 
     contexts = [context(), context(), context()]
     chain = chain_of(step(before), step(before), step(after))
-    outcome = await chain.tick(contexts, [None, tick, lambda _: None])
+    outcome = await chain.tick(contexts, [None, ticking(tick), ticking(lambda _: None)])
     assert [(r.value, r.timestamp) for part in outcome.parts for r in part] == [
         ("after tick", 1_000_000),
         ("after tock", 7),
@@ -512,13 +518,13 @@ async def test_a_tick_that_fails_fails_the_stage() -> None:
     chain = chain_of(step(work), step(work))
     contexts = [context(), context()]
     with pytest.raises(Fatal, match="the tick of step work failed: KeyError: 'lost'"):
-        await chain.tick(contexts, [broken, None])
+        await chain.tick(contexts, [ticking(broken), None])
     with pytest.raises(Fatal, match="the tick of step work failed: SystemExit: 1"):
-        await chain.tick(contexts, [leave, None])
+        await chain.tick(contexts, [ticking(leave), None])
     with pytest.raises(Fatal, match="as it is"):
-        await chain.tick(contexts, [fatal, None])
+        await chain.tick(contexts, [ticking(fatal), None])
     with pytest.raises(Fatal, match="step work failed for what the tick of work made: later"):
-        await chain.tick(contexts, [lambda _: [Record(1)], None])
+        await chain.tick(contexts, [ticking(lambda _: [Record(1)]), None])
 
 
 def test_the_batch_type_is_the_public_one() -> None:

@@ -309,6 +309,47 @@ flows:
     assert ran.counts["f"]["added"] == ran.counts["f"]["out"] == len(ran.values("b"))
 
 
+async def test_what_a_tick_makes_without_a_key_stays_in_the_partition_that_ticked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes to the partition of that number, whichever was read last."""
+    monkeypatch.setattr(module, "TICK_SECONDS", 0.01)
+    ticked: set[int] = set()
+    every = asyncio.Event()
+
+    @transform("homing")
+    @attrs.define
+    class Homing:
+        """Make one record a partition, as time passes."""
+
+        def process(self, batch: Batch, context: TransformContext) -> Iterable[Record]:
+            return []
+
+        def tick(self, context: TransformContext) -> Iterable[Record]:
+            if context.partition in ticked:
+                return []
+            ticked.add(context.partition)
+            if len(ticked) == 3:
+                every.set()
+            return [Record(context.partition)]
+
+    async def wait(engine: Engine) -> None:
+        await asyncio.wait_for(every.wait(), 10)
+        engine.stop()
+
+    text = """
+name: t
+topics: {a: {partitions: 3}, b: {partitions: 3}}
+producers:
+  p: {use: numbers, to: a}
+flows:
+  f: {from: a, steps: [{use: homing}], to: b}
+"""
+    ran = await run_async(text, [numbers, Homing], data_dir=tmp_path, until_idle=False, during=wait)
+    found = {rows.partition: rows.values for rows in (await stored(ran.plan, tmp_path))["b"] if rows.values}
+    assert found == {0: [b"0"], 1: [b"1"], 2: [b"2"]}
+
+
 async def test_a_record_that_a_tick_makes_and_nothing_can_encode_is_a_dead_letter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

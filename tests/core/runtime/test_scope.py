@@ -1,5 +1,6 @@
 """What the parts of a stage share."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import attrs
 from core.runtime.runtime_stage import scope_of
 from streamweaver import Batch, Record, TransformContext, producer, transform
 from streamweaver.hooks import observer
+from streamweaver.runtime.context import THREAD_NAME
 from streamweaver.runtime.scope import Activity, make_steps, step_context
 
 
@@ -59,6 +61,27 @@ def test_steps_have_names_of_their_own_and_the_stages_limits(tmp_path: Path) -> 
     assert [(x.timeout_seconds, x.concurrency, x.attempts) for x in limits] == [(3.0, 4, 7), (3.0, 1, 7), (3.0, 1, 7)]
     assert scope.restarts.attempts == 2
     assert step_context(scope).stage == "f"
+
+
+async def test_a_blocking_plugin_ticks_in_the_stages_thread(tmp_path: Path) -> None:
+    """As all its plain methods do: it must not hold up the event loop."""
+
+    @transform("clockwork", blocking=True)
+    @attrs.define
+    class Blocking:
+        """Waits for something, as time passes."""
+
+        def process(self, batch: Batch, context: TransformContext) -> Any: ...
+
+        def tick(self, context: TransformContext) -> Any:
+            return [Record(threading.current_thread().name)]
+
+    scope = scope_of(PIPELINE, "f", [numbers, ask, Blocking], tmp_path)
+    tick = make_steps(scope)[1].ticks[1]
+    assert tick is not None
+    (made,) = await tick(step_context(scope))
+    scope.threads.close()
+    assert made.value.startswith(THREAD_NAME)
 
 
 def test_a_restarted_stage_gets_fresh_plugins(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One transform over a batch: the forms are equal, order is kept, calls are bounded and repeated."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from core.runtime.runtime_kit import ManualClock, batch, context, step
 from streamweaver import BadRecord, Batch, Fatal, Record, Retriable, TransformContext, transform
-from streamweaver.runtime.step import Limits, step_for
+from streamweaver.runtime.context import THREAD_NAME
+from streamweaver.runtime.step import Limits, step_for, tick_for
 
 
 def made(record: Record) -> Any:
@@ -370,3 +372,85 @@ async def test_bad_record_reaches_the_chain() -> None:
 
     with pytest.raises(BadRecord, match="record 1 of the batch: odd"):
         await step(work).run(batch(0, 1), context())
+
+
+# -- ticks ----------------------------------------------------------------------------------------
+
+
+def where(_: TransformContext) -> Record:
+    """Say in which thread it is called."""
+    return Record(threading.current_thread().name.startswith(THREAD_NAME))
+
+
+class Plain:
+    """Returns a list."""
+
+    def tick(self, context: TransformContext) -> Any:
+        return [where(context)]
+
+
+class Generated:
+    """Yields."""
+
+    def tick(self, context: TransformContext) -> Any:
+        yield where(context)
+
+
+class Awaited:
+    """Awaits."""
+
+    async def tick(self, context: TransformContext) -> Any:
+        await asyncio.sleep(0)
+        return (where(context) for _ in range(1))
+
+
+class Streamed:
+    """Yields and awaits."""
+
+    async def tick(self, context: TransformContext) -> Any:
+        await asyncio.sleep(0)
+        yield where(context)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("kind", [Plain, Generated, Awaited, Streamed])
+async def test_a_tick_is_run_as_the_batches_are(kind: Any, blocking: bool) -> None:
+    """Each form gives the same records; what is plain runs in the stage's thread when the plugin blocks."""
+    tick = tick_for(kind(), Limits(5.0), blocking)
+    assert tick is not None
+    assert [record.value for record in await tick(context())] == [blocking and kind in (Plain, Generated)]
+
+
+async def test_a_tick_is_bounded_and_brings_records() -> None:
+    """The stage's time limit holds for it; nothing is made by None, and what is no record is refused."""
+    made: list[Any] = []
+
+    class Waiting:
+        async def tick(self, context: TransformContext) -> Any:
+            if not made:
+                await asyncio.Event().wait()
+            return made.pop()
+
+    assert tick_for(object(), Limits(), blocking=False) is None
+    tick = tick_for(Waiting(), Limits(0.001), blocking=False)
+    assert tick is not None
+    with pytest.raises(TimeoutError, match=r"no answer within 0.001 s"):
+        await tick(context())
+    made += [["text"], None]
+    # One that has its answer at once is in time, however short that is.
+    assert await tick(context()) == []
+    with pytest.raises(TypeError, match="got str among the results, expected records"):
+        await tick(context())
+
+
+async def test_a_tick_that_is_cancelled_from_inside_has_failed() -> None:
+    """It must not end the stage's task as if the stage had been stopped."""
+
+    class Cancelled:
+        async def tick(self, context: TransformContext) -> Any:
+            raise asyncio.CancelledError
+
+    tick = tick_for(Cancelled(), Limits(), blocking=False)
+    assert tick is not None
+    with pytest.raises(RuntimeError, match="cancelled from inside"):
+        await tick(context())
