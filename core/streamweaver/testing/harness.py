@@ -67,8 +67,9 @@ async def run_async(
     takes any time, a pipeline on the machine's clock; `clock` is another one. Nobody moves a `FakeClock` while all are
     idle, so a step's `tick` is not called on it and a run on it cannot last `duration_seconds`: call `tick` by hand,
     or run the step in a pipeline, for `duration_seconds` and not `until_idle`. `during` gets the running engine, to
-    stop it or to look at it. ConfigError when the text or the options are wrong; RunError when the pipeline fails,
-    which includes counts that do not balance, unless it is expected to (`fails`).
+    stop it or to look at it, and is cancelled when the pipeline fails meanwhile. ConfigError when the text or the
+    options are wrong; RunError when the pipeline fails, which includes counts that do not balance, unless it is
+    expected to (`fails`).
     """
     name = log.name if log is not None else str
     output = name(OUTPUT)
@@ -124,15 +125,22 @@ def _folder(data_dir: Path | None, log: ScratchLog | None) -> Iterator[Path]:
 
 async def _run(engine: Engine, during: During | None) -> Summary:
     """Run to the end; what `during` raises comes out, with nothing left running."""
+    if during is None:
+        return await engine.run()
     running = asyncio.create_task(engine.run())
+    looking = asyncio.ensure_future(during(engine))
     try:
-        if during is not None:
-            await during(engine)
+        await asyncio.wait({running, looking}, return_when=asyncio.FIRST_COMPLETED)
+        has_failed = running.done() and running.result().error is not None
+        if looking.done() or not has_failed:
+            # Also when the run has ended well, and it has not: what it looks for may be what it has stopped.
+            await looking
         return await running
     finally:
+        looking.cancel()
         if not running.done():
             engine.abort()
-            await asyncio.wait({running})
+        await asyncio.wait({running, looking})
 
 
 # -- what goes in ---------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from streamweaver import (
     transform,
 )
 from streamweaver.codecs import Json
-from streamweaver.errors import CodecError, ConfigError, RunError
+from streamweaver.errors import BrokerError, CodecError, ConfigError, RunError
+from streamweaver.hooks import observer
 from streamweaver.testing import FakeClock
 from streamweaver.testing.harness import run, run_async
 
@@ -100,6 +101,55 @@ async def test_a_failing_test_ends_the_pipeline(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="the test's own"):
         await run_async("name: t\nproducers: {p: {use: endless, to: a}}\n", [endless], data_dir=tmp_path, during=wrong)
     assert asyncio.all_tasks() == before
+
+
+async def test_who_waits_for_a_pipeline_that_fails_is_told(tmp_path: Path) -> None:
+    """Its error comes out, or is in what comes back if it was expected, and `during` does not wait for ever."""
+
+    @producer
+    def broken() -> Any:
+        raise ValueError("no")
+        yield  # type: ignore[unreachable]
+
+    ended: list[BaseException] = []
+
+    async def wait(engine: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            ended.append(error)
+            raise
+
+    text = "name: t\nproducers: {p: {use: broken, to: a, restart: {attempts: 0}}}\n"
+    before = asyncio.all_tasks()
+    with pytest.raises(RunError, match=r"^stage p: ValueError: no$"):
+        await run_async(text, [broken], data_dir=tmp_path, during=wait)
+    ran = await run_async(text, [broken], data_dir=tmp_path, during=wait, fails=True)
+    assert ran.summary.error == "stage p: ValueError: no"
+    (tmp_path / "file").touch()
+    with pytest.raises(BrokerError):
+        await run_async(text, [broken], data_dir=tmp_path / "file", during=wait)
+    assert len(ended) == 3
+    assert asyncio.all_tasks() == before
+
+
+async def test_what_looks_at_a_run_may_outlast_it(tmp_path: Path) -> None:
+    """A run that ends well is no reason to leave out what `during` still has to check."""
+    left = asyncio.Event()
+
+    class Watching:
+        @observer
+        def pipeline_stopped(self, pipeline: str, error: str | None) -> None:
+            left.set()
+
+    async def wrong(engine: Any) -> None:
+        await left.wait()
+        for _ in range(10):  # in which the run ends, and whoever waits for it hears of that
+            await asyncio.sleep(0)
+        raise AssertionError("the test's own")
+
+    with pytest.raises(AssertionError, match="the test's own"):
+        await run_async(PIPELINE, [three, shout], data_dir=tmp_path, during=wrong, observers=[Watching()])
 
 
 async def test_what_cannot_be_decoded_raises(tmp_path: Path) -> None:
