@@ -1,4 +1,4 @@
-"""Text that nothing in a record can turn into more than text."""
+"""Text of strangers: what a terminal would act on, and what UTF-8 has not, as escapes."""
 
 import re
 
@@ -14,6 +14,15 @@ _SHORT = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def printable(text: str) -> str:
     r"""Escape everything that a terminal could act on, as `\uXXXX`; JSON text stays the same JSON."""
     return _UNSAFE.sub(_escaped, text)
+
+
+def clean(text: str) -> str:
+    r"""Escape what UTF-8 has not, lone surrogates (such as Python makes of an undecodable file name), as `\udcXX`."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -14,7 +14,8 @@ from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.edit import Edit
 from streamweaver.runtime.letter_box import Filter, Letter, LetterBox, Outcome, UnreadableError, parse_id
 from streamweaver.views.column import API_BYTES, One
-from streamweaver.views.field import clean, key_text
+from streamweaver.text import clean
+from streamweaver.views.field import key_text
 from streamweaver.views.seen import Seen, Undecodable
 
 MAX_DEALT = 10_000

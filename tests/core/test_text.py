@@ -1,11 +1,11 @@
-"""Text that nothing in a record can turn into more than text."""
+"""Text of strangers: shown, and stored, as no more than text."""
 
 import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver.text import _UNSAFE, printable
+from streamweaver.text import _UNSAFE, clean, printable
 
 
 @given(st.text())
@@ -25,3 +25,15 @@ def test_json_stays_the_same_json(text: str) -> None:
 def test_how_it_looks() -> None:
     """Line ends as people know them, everything else by its number."""
     assert printable("a\n\x1b[31m\u202e\U000e0041\ud800") == "a\\n\\u001b[31m\\u202e\\udb40\\udc41\\ud800"
+
+
+@given(st.text())
+def test_what_is_clean_can_be_stored(text: str) -> None:
+    """It has bytes in UTF-8; what had them is untouched."""
+    assert clean(text).encode().decode() == clean(text)
+    assert clean(text) == text or any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def test_an_undecodable_file_name_stays_readable() -> None:
+    """Its bytes are shown by their numbers."""
+    assert clean(b"caf\xe9.csv".decode(errors="surrogateescape")) == "caf\\udce9.csv"

@@ -26,6 +26,7 @@ from streamweaver.hooks import observer
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.engine import Engine, RunOptions, Summary
+from streamweaver.text import clean
 
 
 class Channel:
@@ -74,7 +75,12 @@ class ChannelLog:
     def __call__(self, level: str, event: str, /, **fields: Any) -> None:
         """Send one line."""
         if LEVELS[level] >= LEVELS[self.level]:
-            self.channel.tell("log", level=level, event=event, fields=fields)
+            try:
+                self.channel.tell("log", level=level, event=event, fields=fields)
+            except (TypeError, ValueError, OverflowError, RecursionError):
+                # What a plugin says may be such as JSON has not: its line is told all the same.
+                said = {clean(n): clean(v) if isinstance(v, str) else ascii(v) for n, v in fields.items()}
+                self.channel.tell("log", level=level, event=clean(event), fields=said)
 
 
 @attrs.frozen
@@ -175,7 +181,7 @@ def run_worker(loaded: Loaded, chosen: frozenset[str], wishes: Wishes) -> int:
         try:
             aborted, summary = run_loop(go())
         except StreamWeaverError as error:
-            channel.tell("refused", error=plan.redact(str(error)))
+            channel.tell("refused", error=clean(plan.redact(str(error))))
             return FAILED
     channel.tell("summary", counts=summary.counts, drained=summary.drained, error=summary.error)
     return leave(status_of_run(summary), aborted=aborted)

@@ -13,6 +13,7 @@ from streamweaver.metrics import StageMetrics
 from streamweaver.record import Record
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.state import StateView
+from streamweaver.text import clean
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,16 +80,17 @@ class StageContext:
 
     def waits_for(self, what: str | None) -> None:
         """Say what the plugin waits for."""
-        self.metrics.waits_for = what
+        self.metrics.waits_for = None if what is None else clean(what)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter of the stage's own."""
+        name = clean(name)
         self.metrics.counters[name] = self.metrics.counters.get(name, 0) + int(amount)
 
     def gauge(self, name: str, value: float) -> None:
         """Set a figure of the stage's own."""
         # A number of another library would keep all figures from being published.
-        self.metrics.gauges[name] = float(value)
+        self.metrics.gauges[clean(name)] = float(value)
 
 
 @attrs.define

@@ -22,6 +22,7 @@ from streamweaver.runtime.report import METRICS_SPEC, Reporter
 from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.sink import run_sink
 from streamweaver.runtime.watchdog import Watchdog
+from streamweaver.text import clean
 
 ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, retention_bytes=64 * 1024 * 1024)
 """The topic of alerts: a month of them."""
@@ -174,7 +175,7 @@ class Engine:
         try:
             drained = await self._run_stages(beside)
         except StreamWeaverError as error:
-            self._error = self._error or self._redact(str(error))
+            self._error = self._error or self._told(error)
         finally:
             await beside.end()
             await self._broker.close()
@@ -205,10 +206,7 @@ class Engine:
             await asyncio.wait({reporting})
         if self._error is None:
             self._check_balance()
-        try:
-            await self._reporter.publish()
-        except BrokerError as error:
-            self._log("warning", "metrics were not published", error=str(error))
+        await self._reporter.publish()
         return drained
 
     # -- phases -----------------------------------------------------------------------------------
@@ -286,7 +284,7 @@ class Engine:
     def _failed(self, scope: Scope, error: BaseException, ran: float) -> float | None:
         """Note a stage's failure; return the wait before its restart, or None when the pipeline has failed."""
         name = scope.stage.name
-        text = self._redact(str(error) or type(error).__name__)
+        text = self._told(error)
         if not isinstance(error, StreamWeaverError):
             text = f"{type(error).__name__}: {text}"
         # What has never worked will not work by being tried again, or its plugin would have raised Retriable.
@@ -308,6 +306,10 @@ class Engine:
             scope.activity.now(f"waiting for its restart after: {text}")
             self._log("warning", "stage failed", stage=name, error=text, restart_in_seconds=round(wait, 1))
         return wait
+
+    def _told(self, error: BaseException) -> str:
+        """Return an error's text as everybody may have it: without secrets, and such that it can be stored and sent."""
+        return clean(self._redact(str(error) or type(error).__name__))
 
     async def _until_told(self) -> None:
         """Wait for the reason to end."""

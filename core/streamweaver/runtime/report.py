@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from streamweaver.contracts import Broker, Rows, TopicSpec
-from streamweaver.errors import BrokerError
 from streamweaver.graph.plan import Plan
 from streamweaver.hooks import Observers
 from streamweaver.runtime.clock import Clock
@@ -54,16 +53,19 @@ class Reporter:
         try:
             while True:
                 await asyncio.sleep(PERIOD_SECONDS)
-                try:
-                    await self.publish()
-                except BrokerError as error:
-                    # The stages meet the same error and decide what follows from it.
-                    self._log("warning", "metrics were not published", error=str(error))
+                await self.publish()
         finally:
             self._running = False
 
     async def publish(self) -> None:
-        """Publish one snapshot."""
+        """Publish one snapshot; a failure is logged, and ends neither the reporting nor the run."""
+        try:
+            await self._publish()
+        except Exception as error:
+            # Of the broker: the stages meet the same error and decide what follows from it.
+            self._log("warning", "metrics were not published", error=f"{type(error).__name__}: {error}")
+
+    async def _publish(self) -> None:
         snapshot = await self.snapshot()
         unit = self._broker.begin()
         now = self._clock.now()

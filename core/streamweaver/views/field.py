@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from streamweaver.text import clean
+
 KEY = "$key"
 """The path that means the record's key."""
 
@@ -37,15 +39,6 @@ def number(value: Any) -> float | None:
     if type(value) is float:
         return value if math.isfinite(value) else None
     return value if type(value) is int and -BIGGEST < value < BIGGEST else None
-
-
-def clean(text: str) -> str:
-    """Return a text as it can be sent: lone surrogates, which UTF-8 has not, as escapes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="backslashreplace").decode()
-    return text
 
 
 def label(value: Any) -> str | None:

@@ -28,6 +28,10 @@ sinks:
 """
 
 
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
 # -- the socket -----------------------------------------------------------------------------------
 
 
@@ -53,6 +57,20 @@ def test_what_is_told_comes_as_lines_of_json(ends: tuple[Channel, socket.socket]
             "fields": {"error": "no"},
         }
         assert json.loads(lines.readline()) == {"kind": "metrics", "metrics": {"stages": {}}}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("caf\udce9.csv", "caf\\udce9.csv"), (["\ud800"], r"['\ud800']"), (CYCLE, "[[...]]")],
+    ids=["surrogate", "nested", "cycle"],
+)
+def test_a_log_line_comes_whatever_a_plugin_says(ends: tuple[Channel, socket.socket], said: Any, told: str) -> None:
+    """What JSON has not, such as the name of an undecodable file, comes as text; the call never fails."""
+    channel, ours = ends
+    ChannelLog(channel, "info")("info", "read", file=said, n=1)
+    with ours.makefile("rb") as lines:
+        fields = json.loads(lines.readline())["fields"]
+    assert fields["file"] == told
 
 
 def test_orders_are_heard_and_the_end_too(ends: tuple[Channel, socket.socket]) -> None:

@@ -51,6 +51,19 @@ def test_figures_of_the_plugins_own_are_published() -> None:
     assert context.metrics.snapshot()["gauges"] == {"temperature": 2.0}
 
 
+def test_names_of_undecodable_files_can_be_published() -> None:
+    """A lone surrogate, which no UTF-8 has, would keep every stage's figures from being published."""
+    context = stage()
+    context.count("caf\udce9")
+    context.count("caf\udce9")
+    context.gauge("caf\udce9", 1.0)
+    context.waits_for("caf\udce9")
+    assert (context.metrics.counters, context.metrics.gauges) == ({"caf\\udce9": 2}, {"caf\\udce9": 1.0})
+    assert context.metrics.waits_for == "caf\\udce9"
+    context.waits_for(None)
+    assert context.metrics.waits_for is None
+
+
 def test_figures_are_plain_numbers_whatever_gave_them() -> None:
     """They can be published; what is no number is the plugin's mistake, where it makes it."""
     context = stage()

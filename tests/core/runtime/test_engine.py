@@ -459,17 +459,39 @@ async def test_a_locked_folder_is_refused(tmp_path: Path) -> None:
         await broker.close()
 
 
-async def test_figures_that_cannot_be_published_fail_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are logged as missing."""
+@pytest.mark.parametrize("error", [StorageError("disk full"), OverflowError("too much")], ids=repr)
+async def test_figures_that_cannot_be_published_fail_nothing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """They are logged as missing each time, whatever the reason, also at the end."""
+    asked = 0
 
-    async def publish(self: Any) -> None:
-        raise StorageError("disk full")
+    async def snapshot(self: Any) -> None:
+        nonlocal asked
+        asked += 1
+        raise error
 
-    monkeypatch.setattr(report.Reporter, "publish", publish)
+    monkeypatch.setattr(report.Reporter, "snapshot", snapshot)
     monkeypatch.setattr(report, "PERIOD_SECONDS", 0.001)
     ran = await go("endless", until_idle=False, duration_seconds=0.05)
     assert ran.summary.drained
-    assert len([line for line in ran.log if line.event == "metrics were not published"]) > 1
+    missing = [line.fields["error"] for line in ran.log if line.event == "metrics were not published"]
+    assert missing == [f"{type(error).__name__}: {error}"] * asked
+    assert asked > 1
+
+
+async def test_a_failure_that_names_an_undecodable_file_can_be_published() -> None:
+    """The error's text is stored with the figures, told to observers, and ends the run: with escapes."""
+
+    @transform("careless")
+    def careless(record: Record) -> Record:
+        raise Fatal("cannot read caf\udce9.csv")
+
+    seen = Seen()
+    text = "cannot read caf\\udce9.csv"
+    with pytest.raises(RunError) as failed:
+        await go(more=", steps: [{use: careless}], restart: {attempts: 0}", plugins=[careless], observers=[seen])
+    assert str(failed.value) == f"stage f: {text}"
+    assert seen.of("failed") == [("f", text, True)]
+    assert len(seen.of("metrics")) == 1
 
 
 async def test_the_metrics_topic_holds_every_stage(monkeypatch: pytest.MonkeyPatch) -> None:
