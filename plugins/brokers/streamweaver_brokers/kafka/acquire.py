@@ -1,14 +1,13 @@
 """Taking lanes over: the predecessor is fenced, then offsets and state are read as they are committed."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
-from streamweaver import BrokerError, StorageError
-from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, retrying, text
+from streamweaver import BrokerError
+from streamweaver_brokers.kafka.failure import described, persevering, retrying
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.offsets import of_member
 from streamweaver_brokers.kafka.sender import Sender
@@ -56,20 +55,15 @@ class Acquisition:
 
     async def _acquire(self, number: int, wait: float) -> None:
         """Try until it is done; a failure that lasts is told to the engine."""
-        attempt = 0
+        member = self._member
         await asyncio.sleep(wait)
-        while True:
-            try:
-                await self._take_over(number)
-                return
-            except (*FAILURES, BrokerError) as error:
-                known = None if isinstance(error, StorageError) else lasting(error)
-                if known is not None:
-                    self._member.offer(known)
-                    return
-                self._member.log("warning", "kafka lane cannot be taken over yet", lane=number, reason=text(error))
-            attempt += 1
-            await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0))
+        try:
+            await persevering(
+                lambda: self._take_over(number),
+                lambda why: member.log("warning", "kafka lane cannot be taken over yet", lane=number, reason=why),
+            )
+        except BrokerError as error:
+            member.offer(error)
 
     async def _take_over(self, number: int) -> None:
         """Fence the predecessor, then read what it has committed; in this order nothing of it can be missed."""

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
 
-from streamweaver import BrokerError
+from streamweaver import BrokerError, StorageError
 from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
 
 COMPRESSORS: dict[str, tuple[Callable[[], bool], int]] = AIOKafkaProducer._COMPRESSORS  # noqa: SLF001
@@ -182,8 +182,12 @@ class Clients:
             raise
 
     async def unreachable(self) -> BrokerError:
-        """Return why no server answers: connects to each, since clients only log what they met."""
+        """Return why no server answers: connects to each, since clients only log what they met.
+
+        A StorageError as long as one of the reasons may pass.
+        """
         reasons = []
+        lasts = True
         for host, port, _ in collect_hosts(self.servers):
             try:
                 async with asyncio.timeout(self.step_seconds):
@@ -194,12 +198,16 @@ class Clients:
                         welcome = (await connection.send(MetadataRequest([]))).brokers
                     finally:
                         connection.close()
+                refuses = self._by_token and not welcome
                 refused = "the broker refuses the token; is what token_file holds still valid?"
-                reasons.append(f"{host}:{port}: {refused if self._by_token and not welcome else 'it answers now'}")
+                reasons.append(f"{host}:{port}: {refused if refuses else 'it answers now'}")
+                lasts = lasts and refuses
             except FAILURES as error:
                 known = lasting(error)
                 reasons.append(f"{host}:{port}: {known or text(error)}{'' if known else self._hint(error)}")
-        return BrokerError(f"no kafka broker can be used: {'; '.join(reasons)}")
+                lasts = lasts and known is not None
+        kind = BrokerError if lasts else StorageError
+        return kind(f"no kafka broker can be used: {'; '.join(reasons)}")
 
     def _hint(self, error: BaseException) -> str:
         if not isinstance(error, ConnectionError | KafkaConnectionError):

@@ -9,7 +9,7 @@ from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
-from streamweaver import BrokerError, PartitionRange, TopicMismatchError, TopicSpec, UnknownTopicError
+from streamweaver import BrokerError, PartitionRange, StorageError, TopicMismatchError, TopicSpec, UnknownTopicError
 from streamweaver_brokers.kafka.client import Clients, end
 from streamweaver_brokers.kafka.failure import mapped, retrying
 from streamweaver_brokers.kafka.offsets import of_group
@@ -58,10 +58,16 @@ class Cluster:
     # -- topics -----------------------------------------------------------------------------------
 
     async def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has."""
-        old = asyncio.get_running_loop().time() - self._looked > FRESH_SECONDS
-        if old or topic not in self._counts:
-            await self.look()
+        """Return how many partitions a topic has; what is known holds on while the brokers are away."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._looked > FRESH_SECONDS or topic not in self._counts:
+            try:
+                await self.look()
+            except StorageError:
+                if topic not in self._counts:
+                    raise
+                # Not to have everybody wait for an answer, one after the other.
+                self._looked = loop.time()
         if topic not in self._counts:
             raise UnknownTopicError(f"there is no topic {topic!r} on the brokers {', '.join(self._clients.servers)}")
         return self._counts[topic]

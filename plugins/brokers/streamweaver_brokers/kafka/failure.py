@@ -1,6 +1,7 @@
 """What goes wrong between us and Kafka, in the errors of StreamWeaver: the one place that reads its error classes."""
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ LASTING: dict[type[errors.KafkaError], str] = {
 def lasting(error: BaseException) -> BrokerError | None:
     """Return our error for one that trying again does not cure; None for one that may pass."""
     if isinstance(error, BrokerError):
-        return error
+        return None if isinstance(error, StorageError) else error
     if isinstance(error, ssl.SSLError):
         return BrokerError(f"no trusted connection: {_tls(error)}")
     for kind, text in LASTING.items():
@@ -105,3 +106,25 @@ async def retrying(call: Callable[[], Awaitable[T]], doing: str, seconds: float)
                 raise mapped(error, doing) from error
         await asyncio.sleep(wait)
         wait = min(1.0, wait * 2)
+
+
+async def persevering(call: Callable[[], Awaitable[T]], tell: Callable[[str], None]) -> T:
+    """Call until it succeeds, however long that takes; `tell` hears why it fails. What lasts is raised as our error."""
+    failures = 0
+    while True:
+        try:
+            return await call()
+        except (*FAILURES, BrokerError) as error:
+            known = lasting(error)
+            if known is error:
+                raise
+            if known is not None:
+                raise known from error
+            tell(text(error))
+        await asyncio.sleep(pause(failures))
+        failures += 1
+
+
+def pause(failures: int) -> float:
+    """Return the seconds to wait before another attempt, after so many that failed before the last one."""
+    return min(5.0, 0.2 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)

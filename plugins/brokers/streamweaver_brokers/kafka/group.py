@@ -1,7 +1,6 @@
 """A membership in a consumer group: one consumer, whose partitions become lanes and whose records go to them."""
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from streamweaver import BrokerError, Fetched
+from streamweaver import BrokerError, Fetched, StorageError
 from streamweaver_brokers.kafka.acquire import Acquisition
 from streamweaver_brokers.kafka.assignor import LaneAssignor
 from streamweaver_brokers.kafka.client import end
-from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
+from streamweaver_brokers.kafka.failure import FAILURES, lasting, pause, persevering, text
 from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.local_copy import LocalCopies
@@ -94,14 +93,17 @@ class Membership:
         self._running: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Join; the first lanes follow when the group has shared out its partitions."""
+        """Join, however long the brokers are away; lanes follow when the group has shared out its partitions."""
+        await persevering(self._join, lambda why: self.log("warning", "kafka group cannot be joined yet", reason=why))
+        self._running = asyncio.create_task(self._run())
+
+    async def _join(self) -> None:
         width = max([await self.session.cluster.partitions(topic) for topic in self._topics], default=1)
         await self.session.widen_state(self.state_topic, width)
         try:
             await self._connect()
         except FAILURES as error:
             raise await self.session.clients.unreachable() from error
-        self._running = asyncio.create_task(self._run())
 
     async def lanes(self) -> AsyncIterator[Lane]:
         """Yield each lane as it is assigned and restored."""
@@ -165,7 +167,7 @@ class Membership:
             failures = 0 if loop.time() - started > 60 else failures + 1
             while error is not None:
                 known = lasting(error)
-                if known is not None or not isinstance(error, FAILURES):
+                if known is not None or not isinstance(error, (*FAILURES, StorageError)):
                     # Not to join again meanwhile.
                     await end(self.consumer)
                     for lane in self._lanes.values():
@@ -181,7 +183,7 @@ class Membership:
                 self._owners.clear()
                 self._assigned.clear()
                 await end(self.consumer)
-                await asyncio.sleep(min(5.0, 0.2 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(pause(failures))
                 failures += 1
                 try:
                     await self._connect()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
-from streamweaver import BrokerError, Fetched, LaneLostError, Rows, StorageError
+from streamweaver import BrokerError, Fetched, LaneLostError, Rows
 from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
 from streamweaver_brokers.kafka.inbox import Inbox
@@ -274,7 +274,7 @@ class Lane:
             # The broker says the same as of a newer producer.
             reason += f"; it took {seconds:.1f} s, more than transaction_seconds, after which the broker undoes it"
         self.lose(f"a commit failed ({reason})")
-        known = None if isinstance(error, StorageError) else lasting(error)
+        known = lasting(error)
         if known is not None:
             raise known from error
         # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.

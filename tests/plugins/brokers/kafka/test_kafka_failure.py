@@ -7,7 +7,7 @@ import pytest
 from aiokafka import errors
 
 from streamweaver import BrokerError, StorageError, UnknownTopicError
-from streamweaver_brokers.kafka.failure import described, lasting, mapped, retrying, text
+from streamweaver_brokers.kafka.failure import described, lasting, mapped, pause, persevering, retrying, text
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,16 @@ def test_what_lasts_says_what_to_do(error: BaseException, words: str) -> None:
     assert words in str(found)
 
 
-@pytest.mark.parametrize(
-    "error", [errors.NotLeaderForPartitionError(), errors.ProducerFenced(), TimeoutError(), ConnectionRefusedError()]
-)
+PASSING = [
+    errors.NotLeaderForPartitionError(),
+    errors.ProducerFenced(),
+    TimeoutError(),
+    ConnectionRefusedError(),
+    StorageError("no answer"),
+]
+
+
+@pytest.mark.parametrize("error", PASSING)
 def test_what_passes_is_no_lasting_error(error: BaseException) -> None:
     """Errors that may pass are met by trying again; when that was in vain, it is a StorageError."""
     assert lasting(error) is None
@@ -86,3 +93,36 @@ async def test_trying_again_ends() -> None:
     with pytest.raises(BrokerError, match="orders"):
         await retrying(refused, "trying", 5.0)
     assert calls == 1
+
+
+async def test_persevering_ends_only_with_what_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may pass is told and tried again until it has passed; what lasts is raised at once, as an error of ours."""
+    monkeypatch.setattr("streamweaver_brokers.kafka.failure.pause", lambda failures: 0.0)
+    left: list[BaseException] = list(PASSING)
+    told: list[str] = []
+
+    async def passing() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    assert await persevering(passing, told.append) == "done"
+    assert told == [text(error) for error in PASSING]
+
+    async def lasts(error: BaseException) -> None:
+        raise error
+
+    told.clear()
+    ours = UnknownTopicError("no topic")
+    with pytest.raises(UnknownTopicError) as found:
+        await persevering(lambda: lasts(ours), told.append)
+    assert found.value is ours
+    with pytest.raises(BrokerError, match="the topic orders; grant"):
+        await persevering(lambda: lasts(errors.TopicAuthorizationFailedError("orders")), told.append)
+    assert not told
+
+
+def test_pauses_grow_to_a_bound() -> None:
+    """Another attempt comes soon after the first failure, and within 5 s after however many."""
+    assert all(0.1 <= pause(0) <= 0.2 for _ in range(20))
+    assert all(2.5 <= pause(failures) <= 5.0 for failures in (5, 100, 100_000))

@@ -14,6 +14,7 @@ from streamweaver import (
     Fetched,
     Lane,
     LaneLostError,
+    StorageError,
     TopicSpec,
     UnknownTopicError,
 )
@@ -274,6 +275,23 @@ async def test_a_stuck_consumer_is_replaced(launch, monkeypatch: pytest.MonkeyPa
     again = await asyncio.wait_for(anext(lanes), PATIENCE)
     assert await values_of(again, 1) == [b"a"]
     await again.release()
+    await member.leave()
+
+
+async def test_a_failure_that_may_pass_replaces_the_consumer(launch) -> None:
+    """A consumer whose work fails for brokers that do not answer is replaced, and the group goes on."""
+    broker = await launch()
+    name, group = await topic(broker), fresh("group")
+    member = await broker.join(group, [name])
+    lanes = member.lanes()
+    lane = await anext(lanes)
+    member.fail(StorageError("asking for offsets: no answer in time"))
+    with pytest.raises(LaneLostError, match="replaced"):
+        await asyncio.wait_for(lane.poll(), PATIENCE)
+    await lane.release()
+    again = await asyncio.wait_for(anext(lanes), PATIENCE)
+    await append(broker, name, 0, rows([b"a"]))
+    assert await values_of(again, 1) == [b"a"]
     await member.leave()
 
 

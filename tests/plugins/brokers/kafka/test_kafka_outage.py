@@ -65,10 +65,10 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
 
 
 @contextlib.asynccontextmanager
-async def on(address: str, tmp_path: Path) -> AsyncIterator[Broker]:
+async def on(address: str, tmp_path: Path, **context: Any) -> AsyncIterator[Kafka]:
     """Open a plugin on a broker, with little patience."""
     broker = Kafka(servers=[address], request_seconds=1.0, session_seconds=2.0)
-    await broker.open(BrokerContext(pipeline="test", data_dir=tmp_path))
+    await broker.open(BrokerContext(pipeline="test", data_dir=tmp_path, **context))
     try:
         yield broker
     finally:
@@ -171,6 +171,49 @@ async def test_work_goes_on_after_the_network_was_away(victim: Victim, tmp_path:
                 proxy.silence()
                 await copying.until_lost()
                 proxy.resume()
+            await copying.end()
+    finally:
+        await proxy.stop()
+
+
+async def test_a_stage_waits_for_brokers_that_are_away(
+    victim: Victim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage in which the list of topics is to be read anew ends no stage: commits go on, and groups are joined."""
+    waiting: set[str] = set()
+
+    def log(_: str, event: str, **fields: Any) -> None:
+        if event == "kafka group cannot be joined yet":
+            waiting.add(fields["group"])
+
+    proxy = Proxy(victim.behind_port)
+    await proxy.start(victim.proxied_port)
+    try:
+        async with on(f"127.0.0.1:{victim.proxied_port}", tmp_path, log=log) as broker:
+            name, group, new = await topic(broker), fresh("group"), fresh("group")
+            await (await broker.join(group, [name])).leave()
+            await append(broker, name, 0, rows([b"1"]))
+            copying = Copying(broker, 800)
+            await copying.start()
+            await copying.until(40)
+            # While they are away everything that is known is old; and an attempt need not take long.
+            monkeypatch.setattr("streamweaver_brokers.kafka.cluster.FRESH_SECONDS", 0.0)
+            monkeypatch.setattr(broker._session.clients, "step_seconds", 0.2)
+            await proxy.stop()
+            # Of one group the state topic is there, as after a stage's restart; the other's is to be created.
+            joining = [asyncio.create_task(broker.join(each, [name])) for each in (group, new)]
+            async with asyncio.timeout(PATIENCE):
+                while waiting != {group, new}:
+                    assert not any(task.done() for task in joining), joining
+                    await asyncio.sleep(0.05)
+            await copying.until_lost()
+            monkeypatch.undo()
+            await proxy.start(victim.proxied_port)
+            for task in joining:
+                member = await asyncio.wait_for(task, PATIENCE)
+                lane = await asyncio.wait_for(anext(member.lanes()), PATIENCE)
+                assert [fetched.values for fetched in await lane.poll()] == [[b"1"]]
+                await member.leave()
             await copying.end()
     finally:
         await proxy.stop()
