@@ -5,12 +5,13 @@ several at once, and nothing is replayed twice. All of it works beside the pipel
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import attrs
 
-from streamweaver.contracts import Broker, Rows
+from streamweaver.contracts import Broker, Fetched, Rows
 from streamweaver.errors import BadRecord, BrokerError, ConflictError, UnknownTopicError
 from streamweaver.graph.plan import Plan
 from streamweaver.record import Record
@@ -100,6 +101,9 @@ def parse_id(text: str) -> tuple[int, int]:
     return int(partition), int(offset)
 
 
+Edits: TypeAlias = Sequence[Edit] | Mapping[str, Sequence[Edit]]
+"""What is to be changed before letters are tried again: the same in all of them, or for some ids what in which."""
+
 _Made: TypeAlias = list[tuple[str, int, Rows]]
 """What is to be appended to which topic and partition, to try a letter again."""
 
@@ -118,21 +122,23 @@ class LetterBox:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    async def letters(self, wanted: Filter | None = None) -> AsyncIterator[Letter]:
-        """Go through the letters that are there now, oldest first; none when the pipeline has never run."""
+    async def letters(self, wanted: Filter | None = None) -> AsyncGenerator[Letter]:
+        """Go through the letters that are there now, oldest first; none when the pipeline has never run.
+
+        Whoever leaves before the end closes it (`aclosing`).
+        """
         wanted = wanted or Filter()
         await self._marks.refresh()
-        async for rows in through(self._broker, self._plan.dead_letters):
-            for index, offset in enumerate(rows.offsets):
-                headers = rows.headers[index] if rows.headers else ()
-                try:
-                    found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
-                except ValueError:
-                    self.unreadable += 1
-                    continue
-                letter = Letter(rows.partition, offset, found, self._marks.get(f"{rows.partition}:{offset}"))
-                if wanted.takes(letter):
-                    yield letter
+        async with aclosing(through(self._broker, self._plan.dead_letters)) as batches:
+            async for rows in batches:
+                for index in range(len(rows)):
+                    try:
+                        letter = self._read(rows, index)
+                    except ValueError:
+                        self.unreadable += 1
+                        continue
+                    if wanted.takes(letter):
+                        yield letter
 
     async def letter(self, letter_id: str) -> Letter | None:
         """Return one letter; None when there is none of that id, or no more. ValueError when it is no id."""
@@ -144,18 +150,23 @@ class LetterBox:
         if partition >= len(ranges) or not ranges[partition].begin <= offset < ranges[partition].end:
             return None
         await self._marks.refresh()
-        async for rows in through(self._broker, self._plan.dead_letters, {partition: offset}):
-            if offset in rows.offsets:
-                index = list(rows.offsets).index(offset)
-                headers = rows.headers[index] if rows.headers else ()
-                try:
-                    found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
-                except ValueError:
-                    return None
-                return Letter(partition, offset, found, self._marks.get(f"{partition}:{offset}"))
-            if rows.next_offset > offset:
-                break
+        async with aclosing(through(self._broker, self._plan.dead_letters, {partition: offset})) as batches:
+            async for rows in batches:
+                if offset in rows.offsets:
+                    try:
+                        return self._read(rows, list(rows.offsets).index(offset))
+                    except ValueError:
+                        return None
+                if rows.next_offset > offset:
+                    break
         return None
+
+    def _read(self, rows: Fetched, index: int) -> Letter:
+        """Return a letter as it stands in the topic; ValueError when it is none."""
+        headers = rows.headers[index] if rows.headers else ()
+        found = from_row(rows.keys[index], rows.values[index], rows.timestamps[index], headers)
+        offset = rows.offsets[index]
+        return Letter(rows.partition, offset, found, self._marks.get(f"{rows.partition}:{offset}"))
 
     def value(self, letter: Letter) -> Any:
         """Return a letter's value as its topic's codec reads it, None for a tombstone; UnreadableError otherwise."""
@@ -173,7 +184,7 @@ class LetterBox:
     # -- dealing with them ------------------------------------------------------------------------
 
     async def replay(
-        self, wanted: Filter, edits: Sequence[Edit] = (), *, limit: int | None = None, dry_run: bool = False
+        self, wanted: Filter, edits: Edits = (), *, limit: int | None = None, dry_run: bool = False
     ) -> Outcome:
         """Give letters, edited, back to their stages; at most `limit` of those not dealt with yet, oldest first.
 
@@ -187,28 +198,28 @@ class LetterBox:
         """Mark letters as dealt with; they stay in the topic, and can still be listed."""
         return await self._deal("discarded", wanted, (), limit, dry_run)
 
-    async def _deal(
-        self, deed: Deed, wanted: Filter, edits: Sequence[Edit], limit: int | None, dry_run: bool
-    ) -> Outcome:
+    async def _deal(self, deed: Deed, wanted: Filter, edits: Edits, limit: int | None, dry_run: bool) -> Outcome:
         outcome = Outcome()
         pending: list[tuple[Letter, _Made]] = []
         taken = 0
-        async for letter in self.letters(wanted):
-            if letter.settled is not None:
-                outcome.before.append(letter.id)
-                continue
-            if limit is not None and taken >= limit:
-                break
-            taken += 1
-            try:
-                pending.append((letter, self._again(letter, edits) if deed == "replayed" else []))
-                if edits:
-                    self._tell_edited(letter, edits, outcome, dry_run)
-            except (ValueError, BadRecord) as error:
-                outcome.refused[letter.id] = str(error.why if isinstance(error, BadRecord) else error)
-            if len(pending) >= UNIT_LETTERS:
-                await self._store_deed(deed, pending, outcome, dry_run)
-                pending = []
+        async with aclosing(self.letters(wanted)) as letters:
+            async for letter in letters:
+                if letter.settled is not None:
+                    outcome.before.append(letter.id)
+                    continue
+                if limit is not None and taken >= limit:
+                    break
+                taken += 1
+                own = edits.get(letter.id, ()) if isinstance(edits, Mapping) else edits
+                try:
+                    pending.append((letter, self._again(letter, own) if deed == "replayed" else []))
+                    if own:
+                        self._tell_edited(letter, own, outcome, dry_run)
+                except (ValueError, BadRecord) as error:
+                    outcome.refused[letter.id] = str(error.why if isinstance(error, BadRecord) else error)
+                if len(pending) >= UNIT_LETTERS:
+                    await self._store_deed(deed, pending, outcome, dry_run)
+                    pending = []
         await self._store_deed(deed, pending, outcome, dry_run)
         # An id that a filter or the limit left out is there all the same.
         left_out = wanted.ids.difference(outcome.done, outcome.before, outcome.refused)
@@ -252,6 +263,8 @@ class LetterBox:
     def _again(self, letter: Letter, edits: Sequence[Edit]) -> _Made:
         """Return what is to be appended where, to try a letter again; ValueError or BadRecord when it cannot be."""
         found = letter.letter
+        if found.cut_of_key:
+            raise ValueError(f"{found.cut_of_key} bytes of its key were too many for the broker to keep; discard it")
         if found.cut and not _whole(edits):
             raise ValueError(f"{found.cut} bytes of it were too many for the broker to keep; give the whole value anew")
         stage = self._plan.stages.get(found.stage)

@@ -164,9 +164,10 @@ async def _refuse_what_is_there(plan: Plan, target: Broker, specs: Mapping[str, 
 
 async def _holds_records(broker: Broker, topic: str) -> bool:
     # Offsets do not say: transactions leave marks, and nothing else where they were undone.
-    async for rows in through(broker, topic):
-        if rows.values:
-            return True
+    async with aclosing(through(broker, topic)) as found:
+        async for rows in found:
+            if rows.values:
+                return True
     return False
 
 

@@ -1,7 +1,8 @@
 """Reading a topic up to what is its end now, for those who look at all of it: dead letters, their marks, moving."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from streamweaver.contracts import Broker, Fetched, PartitionRange
 from streamweaver.errors import BrokerError, UnknownTopicError
@@ -13,11 +14,12 @@ MOST_SILENCES = 6
 """So many of them in a row, although there is more, and reading fails."""
 
 
-async def through(broker: Broker, topic: str, starts: Mapping[int, int] | None = None) -> AsyncIterator[Fetched]:
+async def through(broker: Broker, topic: str, starts: Mapping[int, int] | None = None) -> AsyncGenerator[Fetched]:
     """Read a topic up to what is its end now: all of it, or some partitions from an offset. Nothing if it is none.
 
     Partition after partition. Silence is no end: a broker may take its time. BrokerError when nothing comes although
-    the broker says that there is more.
+    the broker says that there is more. Whoever leaves before the end closes it (`aclosing`), and with it the reader,
+    which on Kafka is a consumer with its connections.
     """
     try:
         ranges = await broker.ranges(topic)
@@ -26,11 +28,12 @@ async def through(broker: Broker, topic: str, starts: Mapping[int, int] | None =
     for partition, held in enumerate(ranges):
         start = held.begin if starts is None else max(held.begin, starts.get(partition, held.end))
         if start < held.end:
-            async for rows in _partition(broker, topic, partition, PartitionRange(start, held.end)):
-                yield rows
+            async with aclosing(_partition(broker, topic, partition, PartitionRange(start, held.end))) as found:
+                async for rows in found:
+                    yield rows
 
 
-async def _partition(broker: Broker, topic: str, partition: int, held: PartitionRange) -> AsyncIterator[Fetched]:
+async def _partition(broker: Broker, topic: str, partition: int, held: PartitionRange) -> AsyncGenerator[Fetched]:
     at, end, silences = held.begin, held.end, 0
     reader = await broker.reader({(topic, partition): at})
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
+import pytest
 
 from streamweaver.contracts import Broker, Fetched, PartitionRange, Reader
 from streamweaver.metrics import StageMetrics
@@ -15,6 +16,8 @@ from streamweaver.retry import Backoff
 from streamweaver.runtime.context import StepContext
 from streamweaver.runtime.state import StateView
 from streamweaver.runtime.step import Limits, Step, step_for
+from streamweaver_brokers.embedded import Embedded
+from streamweaver_brokers.embedded.follow import Tap
 
 
 @attrs.define
@@ -135,3 +138,23 @@ class Slow:
 
         reader.poll = slowly  # type: ignore[method-assign]
         return reader
+
+
+def open_readers(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
+    """Return a list that holds those readers of embedded brokers, made from now on, that are open at the moment."""
+    made: list[Reader] = []
+    reader, close = Embedded.reader, Tap.close
+
+    async def opening(self: Embedded, starts: Mapping[tuple[str, int], int], /) -> Tap:
+        tap = await reader(self, starts)
+        made.append(tap)
+        return tap
+
+    async def closing(self: Tap) -> None:
+        await close(self)
+        if self in made:
+            made.remove(self)
+
+    monkeypatch.setattr(Embedded, "reader", opening)
+    monkeypatch.setattr(Tap, "close", closing)
+    return made

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from core.runtime.runtime_kit import ManualClock
+from core.runtime.runtime_kit import ManualClock, open_readers
 from streamweaver.config import parse
 from streamweaver.contracts import Broker, BrokerContext, Rows, TopicSpec
 from streamweaver.errors import BrokerError, ConflictError, StorageError
@@ -346,6 +347,20 @@ async def test_a_pipeline_that_never_ran_has_no_letters(plan: Plan, broker: Brok
     assert (await box.replay(EVERYTHING)).done == []
 
 
+async def test_a_letter_whose_key_was_cut_is_never_replayed(plan: Plan, broker: Broker) -> None:
+    """No edit can give the key anew, and what is left of it is another one; it can be discarded."""
+    unit = broker.begin()
+    unit.append(plan.dead_letters, 0, to_rows([letter(key=b"k" * 5_000)], 2_000))
+    await unit.commit()
+    box = LetterBox(plan, broker, SystemClock())
+    (cut,) = [found async for found in box.letters()]
+    for edits in ([], [parse_edit('.={"price": 1}')]):
+        assert (await box.replay(EVERYTHING, edits)).refused == {
+            "0:0": f"{cut.letter.cut_of_key} bytes of its key were too many for the broker to keep; discard it"
+        }
+    assert (await box.discard(EVERYTHING)).done == ["0:0"]
+
+
 async def test_a_letter_that_was_cut_is_not_replayed_as_it_is(plan: Plan, broker: Broker) -> None:
     """What is left of it is no record; with a whole value given anew it is."""
     unit = broker.begin()
@@ -363,3 +378,46 @@ async def test_a_letter_that_was_cut_is_not_replayed_as_it_is(plan: Plan, broker
     assert outcome.done == ["0:0"]
     ((_, (_, value, _, _)),) = await held(broker, plan.replay("prices"))
     assert value == b'{"price":1}'
+
+
+async def test_nothing_that_was_read_stays_open(plan: Plan, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where we leave before the end: once a letter is found, at the limit, or where what is found is no letter."""
+    readers = open_readers(monkeypatch)
+    unit = broker.begin()
+    unit.append(plan.dead_letters, 0, Rows([None], [b"?"], [1]))
+    await unit.commit()
+    box = await post(plan, broker, letter(), letter(offset=18))
+    assert await box.letter("0:0") is None
+    assert readers == []
+    assert await box.letter("0:1") is not None
+    assert readers == []
+    assert (await box.replay(EVERYTHING, limit=1, dry_run=True)).done == ["0:1"]
+    assert readers == []
+
+
+async def test_each_letter_has_its_own_edits(plan: Plan, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its id, in one pass over the letters and one unit of work; the others are replayed as they are."""
+    box = await post(plan, broker, letter(), letter(offset=18), letter(offset=19), letter(stage="gone"))
+    edits = {"0:0": [parse_edit("price=1"), parse_edit("size=2")], "0:2": [parse_edit(".=null")], "0:9": []}
+    dry = await box.replay(EVERYTHING, edits, dry_run=True)
+    assert dry.edited == {"0:0": {"id": "k", "price": 1, "size": 2}, "0:2": None}
+    assert dry.added == {"size": 1}
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        plain = getattr(type(broker), name)
+
+        def counting(*given: Any) -> Any:
+            calls[name] += 1
+            return plain(*given)
+
+        monkeypatch.setattr(type(broker), name, counting)
+
+    counted("reader")
+    counted("begin")
+    outcome = await box.replay(EVERYTHING, edits)
+    assert (outcome.done, list(outcome.refused)) == (["0:0", "0:1", "0:2"], ["0:3"])
+    # Read are the letters, and at the end the marks that were made.
+    assert calls == {"reader": 2, "begin": 1}
+    values = [row[1] for _, row in await held(broker, plan.replay("prices"))]
+    assert values == [b'{"id":"k","price":1,"size":2}', letter().value, None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.runtime.runtime_kit import open_readers
 from streamweaver.cli.load import load
 from streamweaver.contracts import Broker, BrokerContext, Lane, TopicSpec
 from streamweaver.errors import BrokerError
@@ -188,6 +189,16 @@ async def test_topics_that_are_there_must_have_as_many_partitions(shop: Plan, pa
         await moved(shop)
     async with opened(shop, Path("new")) as broker:
         assert list(await broker.topics()) == ["averages"]
+
+
+async def test_a_look_for_records_leaves_no_reader_open(shop: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first record is enough, and closes it."""
+    orders(1)
+    await ran(shop, Path("old"))
+    readers = open_readers(monkeypatch)
+    async with opened(shop, Path("old")) as broker:
+        assert await moving._holds_records(broker, "orders")
+        assert readers == []
 
 
 async def test_state_alone_is_something(shop: Plan) -> None:

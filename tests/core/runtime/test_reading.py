@@ -1,12 +1,13 @@
 """Reading a topic to its end, which only the broker knows."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.runtime.runtime_kit import Slow
+from core.runtime.runtime_kit import Slow, open_readers
 from streamweaver import Broker, BrokerContext, BrokerError, Rows, TopicSpec
 from streamweaver.runtime import reading
 from streamweaver.runtime.reading import through
@@ -55,3 +56,13 @@ async def test_silence_that_does_not_end_is_told(broker: Broker) -> None:
 async def test_a_topic_that_was_made_anew_meanwhile_ends_there(broker: Broker) -> None:
     """The broker's word counts, not what it said before."""
     assert await values(Slow(broker, 1_000, shrinks=True)) == []
+
+
+async def test_who_leaves_early_leaves_no_reader_open(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing it closes the reader, at once and not when somebody collects garbage."""
+    readers = open_readers(monkeypatch)
+    async with aclosing(through(broker, "topic")) as found:
+        async for _ in found:
+            assert len(readers) == 1
+            break
+    assert readers == []
