@@ -39,7 +39,9 @@ class DeadLetter:
     """Where the record came from; for a producer's record the topic it was meant for, and offset -1."""
     timestamp: int
     cut: int = 0
-    """Bytes of the value (and then the headers) that are left out, since the broker takes no more."""
+    """Bytes of the value (and then the headers, and then the key) that are left out: the broker takes no more."""
+    cut_of_key: int = 0
+    """How many of these are the key's: what is left is another key."""
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
@@ -50,7 +52,7 @@ class DeadLetter:
 
 
 def to_rows(letters: list[DeadLetter], max_bytes: int | None = None) -> Rows:
-    """Put dead letters into columns; a value too large for the broker is cut, and the letter says so."""
+    """Put dead letters into columns; what is too large for the broker is cut, and the letter says so."""
     if max_bytes is not None:
         letters = [_fitted(letter, max_bytes) for letter in letters]
     return Rows(
@@ -66,16 +68,28 @@ _ROOM = 200
 
 
 def _fitted(letter: DeadLetter, most: int) -> DeadLetter:
-    """Cut what is too large: first the value, then (a letter that is nearly all headers) the original's headers."""
-    value = letter.value or b""
-    over = record_bytes(letter.key, value, _own_headers(letter) + letter.headers) + _ROOM - most
-    if over <= 0:
+    """Cut what is too large: first the value, then the original's headers (all of them), and only then the key."""
+    key, value = letter.key or b"", letter.value or b""
+    own = record_bytes(None, None, _own_headers(letter)) + _ROOM
+    headers = letter.headers
+    if own + record_bytes(key, value, headers) <= most:
         return letter
-    kept = value[: max(0, len(value) - over)]
-    note = f"{letter.reason} (kept {len(kept)} of {len(value)} bytes of the value)"
-    headers = letter.headers if over <= len(value) else ()
-    cut = len(value) - len(kept) + record_bytes(None, None, letter.headers) - record_bytes(None, None, headers)
-    return attrs.evolve(letter, value=None if letter.value is None else kept, reason=note, headers=headers, cut=cut)
+    if own + record_bytes(key, None, headers) > most:
+        headers = ()
+    kept_key = key[: max(0, most - own)]
+    kept = value[: max(0, most - own - record_bytes(kept_key, None, headers))]
+    note = f"kept {len(kept)} of {len(value)} bytes of the value"
+    if len(kept_key) < len(key):
+        note += f", {len(kept_key)} of {len(key)} of the key"
+    return attrs.evolve(
+        letter,
+        key=None if letter.key is None else kept_key,
+        value=None if letter.value is None else kept,
+        headers=headers,
+        reason=f"{letter.reason} ({note})",
+        cut=record_bytes(key, value, letter.headers) - record_bytes(kept_key, kept, headers),
+        cut_of_key=len(key) - len(kept_key),
+    )
 
 
 def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: Headers) -> DeadLetter:
@@ -83,6 +97,7 @@ def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: He
     # Ours come first; a header of the original may have any name, ours included.
     own = {name.removeprefix(PREFIX): data.decode() for name, data in headers[: len(_OWN)] if name.startswith(PREFIX)}
     try:
+        cut, _, cut_of_key = own["cut"].partition(_OF_KEY)
         return DeadLetter(
             stage=own["stage"],
             step=own["step"],
@@ -94,7 +109,8 @@ def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: He
             partition=int(own["partition"]),
             offset=int(own["offset"]),
             timestamp=int(own["timestamp"]),
-            cut=int(own["cut"]),
+            cut=int(cut),
+            cut_of_key=int(cut_of_key or 0),
             key=key,
             value=value,
             headers=headers[len(_OWN) :],
@@ -104,13 +120,21 @@ def from_row(key: bytes | None, value: bytes | None, failed_at: int, headers: He
 
 
 _OWN = tuple(
-    field.name for field in attrs.fields(DeadLetter) if field.name not in ("failed_at", "key", "value", "headers")
+    field.name
+    for field in attrs.fields(DeadLetter)
+    if field.name not in ("failed_at", "cut_of_key", "key", "value", "headers")
 )
+
+# Written behind `cut`, in its header: a header more would leave the letters of earlier versions unreadable.
+_OF_KEY = ", of the key "
 
 
 def _own_headers(letter: DeadLetter) -> Headers:
+    own = {name: str(getattr(letter, name)) for name in _OWN}
+    if letter.cut_of_key:
+        own["cut"] += f"{_OF_KEY}{letter.cut_of_key}"
     # What a plugin said may hold what UTF-8 cannot, and a dead letter must always be storable.
-    texts = ((name, str(getattr(letter, name))[:_LONGEST_REASON]) for name in _OWN)
+    texts = ((name, text[:_LONGEST_REASON]) for name, text in own.items())
     return tuple((PREFIX + name, text.encode(errors="backslashreplace")) for name, text in texts)
 
 

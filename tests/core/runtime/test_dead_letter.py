@@ -26,6 +26,8 @@ LETTERS = st.builds(
     timestamp=st.integers(0, 2**53),
     key=st.none() | st.binary(max_size=9),
     value=st.none() | st.binary(max_size=9),
+    cut=st.integers(0, 2**40),
+    cut_of_key=st.integers(0, 2**40),
     headers=HEADERS,
 )
 
@@ -98,14 +100,36 @@ def test_what_is_no_dead_letter_is_refused(missing: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 400, 100_000])
 @pytest.mark.parametrize("extra", [0, 5_000])
-def test_a_letter_fits_the_broker(size: int, extra: int) -> None:
-    """A value too large is cut, then the headers; the reason says so."""
-    letter = attrs.evolve(LETTER, value=b"v" * size, headers=(("h", b"x" * extra),))
+@pytest.mark.parametrize("key", [1, 500, 5_000])
+def test_a_letter_fits_the_broker(size: int, extra: int, key: int) -> None:
+    """A value too large is cut, then the headers, then the key; the letter counts it and the reason says so."""
+    letter = attrs.evolve(LETTER, key=b"k" * key, value=b"v" * size, headers=(("h", b"x" * extra),))
     rows = to_rows([letter], 1_000)
     assert rows.headers is not None
     assert record_bytes(rows.keys[0], rows.values[0], rows.headers[0]) <= 1_000
     found = from_row(rows.keys[0], rows.values[0], 0, rows.headers[0])
-    whole = size + extra < 700
-    assert (found.value == letter.value) == whole or size == 1
+    whole = size + extra + key < 650
+    assert (attrs.evolve(found, failed_at=letter.failed_at) == letter) == whole
     assert ("kept" in found.reason) != whole
-    assert found.cut == size - len(found.value or b"") + (len("h") + extra if not found.headers else 0)
+    assert letter.key is not None
+    assert letter.value is not None
+    assert found.key is not None
+    assert found.value is not None
+    assert letter.key.startswith(found.key)
+    assert letter.value.startswith(found.value)
+    assert found.headers in (letter.headers, ())
+    assert found.cut == sum(record_bytes(x.key, x.value, x.headers) * n for x, n in ((letter, 1), (found, -1)))
+    assert found.cut_of_key == key - len(found.key)
+    assert (found.cut_of_key > 0) == (key == 5_000)
+    assert ("of the key" in found.reason) == (key == 5_000)
+    if found.cut_of_key:
+        assert (found.value, found.headers) == (b"", ())
+
+
+def test_what_was_absent_stays_absent_when_cut() -> None:
+    """A record without a key has none in its letter, and a tombstone stays one."""
+    rows = to_rows([attrs.evolve(LETTER, key=None, value=b"v" * 5_000), attrs.evolve(LETTER, value=None)], 1_000)
+    assert rows.keys == [None, b"k"]
+    assert rows.values[1] is None
+    rows = to_rows([attrs.evolve(LETTER, key=b"k" * 5_000, value=None)], 1_000)
+    assert rows.values == [None]
