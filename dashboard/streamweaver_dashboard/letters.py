@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
+from contextlib import aclosing
 from typing import Any
 
 import attrs
@@ -13,8 +14,8 @@ from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.edit import Edit
 from streamweaver.runtime.letter_box import Filter, Letter, LetterBox, Outcome, UnreadableError, parse_id
-from streamweaver.views.column import API_BYTES, One
 from streamweaver.text import clean
+from streamweaver.views.column import API_BYTES, One
 from streamweaver.views.field import key_text
 from streamweaver.views.seen import Seen, Undecodable
 
@@ -86,8 +87,8 @@ class Letters:
         matched = scanned = 0
         sums = _Sums()
         wanted = which.filter()
-        async with self._turn:
-            async for letter in self._box.letters():
+        async with self._turn, aclosing(self._box.letters()) as letters:
+            async for letter in letters:
                 scanned += 1
                 if scanned % PAUSE_EVERY == 0:
                     await asyncio.sleep(0)
@@ -154,17 +155,12 @@ class Letters:
         outcome, stages = Outcome(), Counter[str]()
         async with self._turn:
             ids = await self._meant(deed, stages)
-            plain = [letter_id for letter_id in ids if letter_id not in deed.edit]
-            if plain:
-                _add(outcome, await self._do(action, frozenset(plain), (), deed.dry_run))
-            for letter_id in ids:
-                if letter_id in deed.edit:
-                    edits = (Edit((), deed.edit[letter_id].value),)
-                    _add(outcome, await self._do(action, frozenset({letter_id}), edits, deed.dry_run))
+            if ids:
+                outcome = await self._do(action, deed, frozenset(ids))
         refused = [{"id": name, "why": why} for name, why in outcome.refused.items()]
         refused += [{"id": name, "why": "it was dealt with before"} for name in outcome.before]
         missing = set(deed.ids) - set(ids)
-        refused += [{"id": name, "why": "there is no such letter"} for name in sorted(missing)]
+        refused += [{"id": name, "why": "there is no such letter"} for name in [*sorted(missing), *outcome.absent]]
         return {
             "action": action,
             "dry_run": deed.dry_run,
@@ -191,26 +187,22 @@ class Letters:
         which = deed.where or Which()
         ids: list[str] = []
         scanned = 0
-        async for letter in self._box.letters(which.filter(frozenset(deed.ids))):
-            scanned += 1
-            if scanned % PAUSE_EVERY == 0:
-                await asyncio.sleep(0)
-            if not which.takes(letter.letter) or (deed.where is not None and letter.settled is not None):
-                continue
-            ids.append(letter.id)
-            stages[letter.letter.stage] += 1
-            if len(ids) >= MAX_DEALT:
-                break
+        async with aclosing(self._box.letters(which.filter(frozenset(deed.ids)))) as letters:
+            async for letter in letters:
+                scanned += 1
+                if scanned % PAUSE_EVERY == 0:
+                    await asyncio.sleep(0)
+                if not which.takes(letter.letter) or (deed.where is not None and letter.settled is not None):
+                    continue
+                ids.append(letter.id)
+                stages[letter.letter.stage] += 1
+                if len(ids) >= MAX_DEALT:
+                    break
         return ids
 
-    async def _do(self, action: str, ids: frozenset[str], edits: tuple[Edit, ...], dry_run: bool) -> Outcome:
+    async def _do(self, action: str, deed: Deed, ids: frozenset[str]) -> Outcome:
         wanted = Filter(ids=ids)
-        if action == "replay":
-            return await self._box.replay(wanted, edits, dry_run=dry_run)
-        return await self._box.discard(wanted, dry_run=dry_run)
-
-
-def _add(total: Outcome, part: Outcome) -> None:
-    total.done += part.done
-    total.before += part.before
-    total.refused |= part.refused
+        if action == "discard":
+            return await self._box.discard(wanted, dry_run=deed.dry_run)
+        edits = {letter_id: [Edit((), change.value)] for letter_id, change in deed.edit.items()}
+        return await self._box.replay(wanted, edits, dry_run=deed.dry_run)

@@ -4,8 +4,8 @@ import functools
 from typing import Any
 
 from streamweaver.panel import Panel
-from streamweaver.views.column import to_json
 from streamweaver.text import clean
+from streamweaver.views.column import to_json
 from streamweaver.views.field import ABSENT, getter, key_text, label, number
 from streamweaver.views.seen import Seen, Undecodable
 from streamweaver.views.update import Gaps, Update
