@@ -4,10 +4,12 @@ import asyncio
 import http.server
 import json
 import threading
+from collections import Counter
 
 import msgspec
 import pytest
 
+from core.runtime.runtime_kit import open_readers
 from streamweaver import Rows
 from streamweaver.runtime.dead_letter import DeadLetter, to_rows
 from streamweaver_dashboard import page
@@ -237,6 +239,53 @@ async def test_a_dead_letter_is_fixed_and_replayed_once(dashboard):
         assert [found["id"] for found in (await running.fetch("/api/dead-letters")).json["letters"]] == ["0:1"]
         states = {f["id"]: f["state"] for f in (await running.fetch("/api/dead-letters?state=all")).json["letters"]}
         assert states == {"0:0": "replayed", "0:1": "waiting"}
+
+
+async def test_many_letters_are_fixed_as_fast_as_one(dashboard, monkeypatch):
+    """The topic is read to see which are meant, and to replay all, those with a new value too, in one unit of work."""
+    async with dashboard() as running:
+        await put_letters(running, *(letter(n) for n in range(5)))
+        plain_begin, plain_reader, calls = type(running.broker).begin, type(running.broker).reader, Counter()
+
+        def begin(broker):
+            calls["units"] += 1
+            return plain_begin(broker)
+
+        async def reader(broker, starts, /):
+            calls["reads"] += ("shop.dead_letters", 0) in starts
+            return await plain_reader(broker, starts)
+
+        monkeypatch.setattr(type(running.broker), "begin", begin)
+        monkeypatch.setattr(type(running.broker), "reader", reader)
+        edit = {f"0:{n}": {"value": order("A", n)} for n in (0, 2, 3)}
+        body = {"ids": ["0:0", "0:1", "0:2", "0:3", "0:7"], "edit": edit}
+        told = (await running.fetch("/api/dead-letters/replay", method="POST", body=body)).json
+        assert (told["matched"], told["done"]) == (5, 4)
+        assert told["refused"] == [{"id": "0:7", "why": "there is no such letter"}]
+        assert calls == {"units": 1, "reads": 2}
+        replayed = (await running.fetch("/api/topics/shop.priced.replay/records")).json["records"]["value"]
+        assert [value["price"] for value in replayed] == [0, "bad", 2, 3]
+
+
+async def test_too_many_letters_are_a_part_of_them(dashboard, monkeypatch):
+    """The oldest; and the reader that has found so many is closed before another one reads."""
+    monkeypatch.setattr("streamweaver_dashboard.letters.MAX_DEALT", 2)
+    async with dashboard() as running:
+        await put_letters(running, *(letter(n) for n in range(5)))
+        readers = open_readers(monkeypatch)
+        plain, most = type(running.broker).reader, 0
+
+        async def reader(broker, starts, /):
+            nonlocal most
+            made = await plain(broker, starts)
+            most = max(most, len(readers))
+            return made
+
+        monkeypatch.setattr(type(running.broker), "reader", reader)
+        body = {"where": {"stage": "priced"}}
+        told = (await running.fetch("/api/dead-letters/discard", method="POST", body=body)).json
+        assert (told["matched"], told["done"]) == (2, 2)
+        assert (most, readers) == (1, [])
 
 
 async def test_dead_letters_are_discarded_by_what_they_are(dashboard):
