@@ -214,14 +214,8 @@ class BlockingSource:
     def _draw(self) -> None:
         try:
             for one in self._generator:
-                with self._space:
-                    # What comes after `close` is not stored, and comes again.
-                    if self._closed:
-                        break
-                    self._buffer.append(one)
-                    self._size += _size(one)
-                    self._tell(self._filled)
-                    self._space.wait_for(lambda: self._closed or self._size < MOST)
+                if not self._put(one):
+                    break
             if hasattr(self._generator, "close"):
                 self._generator.close()
         except BaseException as error:  # handed on by `take`
@@ -230,6 +224,19 @@ class BlockingSource:
             self._ended = True
             self._tell(self._filled)
             self._tell(self._gone)
+
+    def _put(self, one: Brought) -> bool:
+        """Hand an item on and wait for space; returns whether to draw another one."""
+        with self._space:
+            # What comes after `close` is not stored, and comes again.
+            if self._closed:
+                return False
+            self._buffer.append(one)
+            self._size += _size(one)
+            self._tell(self._filled)
+            self._space.wait_for(lambda: self._closed or self._size < MOST)
+            # Nothing more is drawn only to be dropped: a producer that does not resume would not bring it again.
+            return not self._closed
 
     def _tell(self, event: asyncio.Event) -> None:
         # The loop is closed if nobody waits any more.

@@ -11,7 +11,7 @@ from core.runtime.runtime_kit import ManualClock
 from streamweaver import Fatal, Record, Rejected
 from streamweaver.runtime import source as module
 from streamweaver.runtime.rate import Limiter
-from streamweaver.runtime.source import MOST, Source, source_for
+from streamweaver.runtime.source import MOST, BlockingSource, Source, source_for
 
 Form = Callable[[Iterator[Any]], Source]
 
@@ -161,6 +161,26 @@ async def test_close_returns_what_nobody_took(form: Form) -> None:
     taken = await source.take(1)
     left = await source.close()
     assert [r.value for r in taken + left][:3] == [1, 2, 3]
+
+
+async def test_a_producer_that_waits_for_space_is_asked_for_nothing_more_after_close() -> None:
+    """It would be dropped, and a producer that does not resume would not bring it again."""
+    drawn = 0
+
+    def items() -> Iterator[Any]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield Record(drawn)
+
+    source = blocking(items())
+    assert isinstance(source, BlockingSource)
+    # The lock is given back only by the wait for space.
+    while len(source._buffer) < MOST:
+        await asyncio.sleep(0)
+    left = await source.close()
+    assert [record.value for record in left if isinstance(record, Record)] == list(range(1, MOST + 1))
+    assert drawn == MOST
 
 
 async def test_a_cancellation_from_inside_is_no_end() -> None:
