@@ -86,6 +86,20 @@ async def test_damaged_records_can_be_skipped(launch: Launch, folder: Path) -> N
     assert sum(item.lost for item in fetched) == 10
 
 
+async def test_damage_at_the_end_is_skipped_as_well(launch: Launch, folder: Path) -> None:
+    """With `damaged: skip` a reader gets to the end, also when the newest records are the damaged ones."""
+    await a_log(launch)
+    change(folder, "UPDATE chunk SET payload = zeroblob(100) WHERE id >= ?", key_of(1, 19))
+    broker = await launch(damaged="skip")
+    reader = await broker.reader({("t", 0): 0})
+    fetched = await read(reader, 10)
+    if fetched[-1].next_offset < 30:
+        fetched += await reader.poll(timeout=5)
+    await reader.close()
+    assert [offset for item in fetched for offset in item.offsets] == [*range(10)]
+    assert (fetched[-1].next_offset, sum(item.lost for item in fetched)) == (30, 20)
+
+
 @pytest.mark.parametrize(
     ("statement", "wanted"),
     [

@@ -93,6 +93,46 @@ async def test_new_rows_come_from_memory_and_old_ones_from_disk(
         await behind.poll()
 
 
+async def test_only_what_retention_has_removed_is_passed_over(launch: Launch) -> None:
+    """A reader that finds nothing where there should be something waits until it is told that this has been removed."""
+    broker = await launch()
+    await broker.create([TopicSpec(name="t", retention_ms=1_000)])
+    await append(broker, "t", 0, rows([b"a", b"b"]))
+    session = broker._session
+    assert session is not None
+    upkeep = session._writer._upkeep
+    assert upkeep is not None
+    upkeep._clock = lambda: time.time() + 10
+    told: list[Any] = []
+    log = session.log
+    session._writer._listener = Deaf(told)
+    await broker.maintain()
+    reader = await broker.reader({("t", 0): 0})
+    assert await reader.poll(timeout=0.05) == []
+    waiting = asyncio.create_task(reader.poll())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    log.changed(told[-1])
+    (fetched,) = await asyncio.wait_for(waiting, 5)
+    assert (fetched.values, fetched.next_offset, fetched.lost) == ([], 2, 2)
+    await reader.close()
+
+
+class Deaf:
+    """Keeps what the writer tells for later."""
+
+    def __init__(self, told: list[Any]) -> None:
+        self._told = told
+
+    def stored(self, chunks: list[Any]) -> None:
+        """Hear nothing: nothing is stored here."""
+        raise AssertionError(chunks)
+
+    def changed(self, listing: Any) -> None:
+        """Keep it."""
+        self._told.append(listing)
+
+
 async def test_rows_of_another_process_come_in_order(launch: Launch) -> None:
     """What a tool appends in between is not overlooked by readers that otherwise read from memory."""
     runner, tool = await launch(durability="process"), None

@@ -1,6 +1,7 @@
 """The plugin: opening, topics, groups and readers over one SQLite file."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,17 +29,16 @@ from streamweaver_brokers.embedded.follow import Tap
 from streamweaver_brokers.embedded.lane import GroupMembership, Unit
 from streamweaver_brokers.embedded.lock import RunLock, holder
 from streamweaver_brokers.embedded.log import Log
+from streamweaver_brokers.embedded.state import StateReader
 from streamweaver_brokers.embedded.upkeep import Upkeep, spec_from_bytes, spec_to_bytes
 from streamweaver_brokers.embedded.writer import Work, Writer
-
-STATE_PAGE = 1_000
 
 CUT_OFF_SECONDS = 1.0
 """How long a commit that is cancelled waits for the writer's answer; only a disk that hangs takes so long."""
 
 
 class Session:
-    """What lies between `open` and `close`: the lock, the two connections and the writer's thread."""
+    """What lies between `open` and `close`: the lock, the connections and the writer's thread."""
 
     def __init__(self, context: BrokerContext, options: "Embedded") -> None:
         self.is_runner = context.role == "run"
@@ -47,28 +47,23 @@ class Session:
         """The members of each group, in the order in which they get its lane."""
         self._closed = False
         self._read_only = False
-        self._lock = self._take_lock(context) if self.is_runner else None
-        try:
+        with contextlib.ExitStack() as undoing:
+            self._lock = self._take_lock(context) if self.is_runner else None
+            undoing.callback(self._unlock)
             if self.is_runner:
                 mode = "rw"
                 writing = schema.open_for_run(context.data_dir, options.durability)
             else:
                 writing, mode = schema.open_for_tool(context.data_dir, options.durability)
+            undoing.callback(writing.close)
             self._read_only = mode != "rw"
-            try:
-                with mapped(self.path):
-                    self._reading = schema.connect(self.path, mode=mode)
-                try:
-                    self._start(writing, options)
-                except BaseException:
-                    self._reading.close()
-                    raise
-            except BaseException:
-                writing.close()
-                raise
-        except BaseException:
-            self._unlock()
-            raise
+            with mapped(self.path):
+                self._reading = schema.connect(self.path, mode=mode)
+                undoing.callback(self._reading.close)
+                self.state = StateReader(schema.connect(self.path, mode=mode), self.path)
+                undoing.callback(self.state.close)
+            self._start(writing, options)
+            undoing.pop_all()
 
     def _start(self, writing: sqlite3.Connection, options: "Embedded") -> None:
         self.log = Log(self._reading, self.path, skip_damaged=options.damaged == "skip")
@@ -98,6 +93,7 @@ class Session:
         self._closed = True
         await self._writer.stop()
         self._reading.close()
+        self.state.close()
         self._unlock()
 
     # -- writing ----------------------------------------------------------------------------------
@@ -162,30 +158,6 @@ class Session:
         with mapped(self.path):
             row = self._reading.execute("SELECT position FROM position WHERE consumer = ?", (group,)).fetchone()
         return None if row is None else row[0]
-
-    def get_state(self, store: str, partition: int, key: bytes) -> bytes | None:
-        """Return a committed value."""
-        with mapped(self.path):
-            row = self._reading.execute(
-                "SELECT value FROM state WHERE store = ? AND partition = ? AND key = ?", (store, partition, key)
-            ).fetchone()
-        return None if row is None else row[0]
-
-    def state_items(self, store: str, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Go through the committed values of a store, some at a time so that no read stays open."""
-        after = b""
-        more = ">="
-        while True:
-            with mapped(self.path):
-                rows = self._reading.execute(
-                    f"SELECT key, value FROM state WHERE store = ? AND partition = ? AND key {more} ? "  # noqa: S608
-                    f"ORDER BY key LIMIT {STATE_PAGE}",
-                    (store, partition, after),
-                ).fetchall()
-            yield from rows
-            if len(rows) < STATE_PAGE:
-                return
-            after, more = rows[-1][0], ">"
 
 
 @broker("embedded", example="use: embedded")
@@ -279,7 +251,7 @@ class Embedded:
 
     def state_items(self, store: str, partition: int, /) -> Iterator[tuple[bytes, bytes]]:
         """Go through the committed values of a state store."""
-        return self._opened().state_items(store, partition)
+        return self._opened().state.items(store, partition)
 
     async def holder(self) -> str | None:
         """Return who runs a pipeline on the folder; None when nobody does."""

@@ -63,7 +63,7 @@ class Cursor:
                 if count >= limit or size >= max_bytes:
                     break
             else:
-                if not pieces and position < self.partition.end:
+                if position < self.partition.begin:
                     position = self._pass_over_nothing(position)
         moved = position != self.position
         self.position, self.rest = position, rest
@@ -73,11 +73,11 @@ class Cursor:
         return _fetched(pieces, self.partition, position, lost), size
 
     def _pass_over_nothing(self, position: int) -> int:
-        """Go to the end of a partition of which retention has removed all."""
+        """Go to where a partition begins of which retention has removed all."""
         if self.counts_loss:
-            self.lost += self.partition.end - position
+            self.lost += self.partition.begin - position
         self.counts_loss = True
-        return self.partition.end
+        return self.partition.begin
 
     def _chunks(self, log: Log) -> Generator[Chunk, None, None]:
         position = self.position
@@ -184,7 +184,7 @@ class Tap:
                 cursor.partition.recent.clear()
         self._waiter.wake()
 
-    def grown(self, partition: Partition) -> None:
+    def moved(self, partition: Partition) -> None:
         """Have the partition read at the next poll, and wake the one that waits."""
         self._consider(self._cursors[partition.id])
 
@@ -215,5 +215,6 @@ class Tap:
             if found is not None:
                 fetched.append(found)
                 left -= len(found)
-            self._consider(cursor)
+                # One that stands where it stood is told when to look again: retention is heard of a little later.
+                self._consider(cursor)
         return fetched

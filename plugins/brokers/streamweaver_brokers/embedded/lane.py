@@ -114,11 +114,11 @@ class GroupLane:
 
     def get_state(self, store: str, partition: int, key: bytes, /) -> bytes | None:
         """Return a committed value of a state store."""
-        return self._session.get_state(store, partition, key)
+        return self._session.state.get(store, partition, key)
 
     def state_items(self, store: str, partition: int, /) -> Iterator[tuple[bytes, bytes]]:
         """Go through the committed values of a state store."""
-        return self._session.state_items(store, partition)
+        return self._session.state.items(store, partition)
 
     async def release(self) -> None:
         """Give the lane back."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 import msgspec
 
-from streamweaver import CorruptLogError, UnknownTopicError
+from streamweaver import CorruptLogError, Rows, UnknownTopicError
 from streamweaver_brokers.embedded.failure import mapped
 from streamweaver_brokers.embedded.rows import Chunk, Stored, decode, is_whole, key_of, offset_of
 from streamweaver_brokers.embedded.writer import Listing
@@ -23,10 +23,10 @@ RECORD_BYTES = 64
 
 
 class Follower(Protocol):
-    """Wants to know when a partition has grown."""
+    """Wants to know what has become of a partition."""
 
-    def grown(self, partition: "Partition") -> None:
-        """Take in that the partition ends further on than before."""
+    def moved(self, partition: "Partition") -> None:
+        """Take in that the partition begins or ends further on than before."""
 
 
 @attrs.define(slots=True, eq=False)
@@ -68,10 +68,9 @@ class Log:
                 partitions = self._by_name.setdefault(topic, [])
                 partitions.append(partition)
                 partitions.sort(key=lambda one: one.number)
-            partition.begin = max(partition.begin, begin)
+            self._move(partition, begin, end)
             while partition.recent and partition.recent[0].last < partition.begin:
                 partition.recent.popleft()  # what retention has removed is gone for everybody
-            self._grow(partition, end)
 
     def stored(self, chunks: list[tuple[int, Chunk]]) -> None:
         """Take in chunks that have just become durable."""
@@ -79,13 +78,13 @@ class Log:
             partition = self._by_id[partition_id]
             if partition.followers:
                 self._remember(partition, chunk)
-            self._grow(partition, chunk.last + 1)
+            self._move(partition, partition.begin, chunk.last + 1)
 
-    def _grow(self, partition: Partition, end: int) -> None:
-        if end > partition.end:
-            partition.end = end
+    def _move(self, partition: Partition, begin: int, end: int) -> None:
+        if begin > partition.begin or end > partition.end:
+            partition.begin, partition.end = max(partition.begin, begin), max(partition.end, end)
             for follower in partition.followers:
-                follower.grown(partition)
+                follower.moved(partition)
 
     def _remember(self, partition: Partition, chunk: Chunk) -> None:
         recent = partition.recent
@@ -176,6 +175,9 @@ class Log:
                 except CorruptLogError:
                     if not self._skip_damaged:
                         raise
+                    # Nothing, and where it goes on: the reader misses what lies before.
+                    last = offset_of(row[0])
+                    yield Chunk(last + 1, last, Rows([], [], []), range(0), 0)
 
     def _decoded(self, partition: Partition, row: Stored) -> Chunk:
         if is_whole(row):

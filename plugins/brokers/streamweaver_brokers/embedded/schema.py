@@ -73,7 +73,8 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create]
 def connect(path: Path, *, durability: str = "full", mode: str = "rw") -> sqlite3.Connection:
     """Open a connection with our settings; the caller maps the errors.
 
-    It may be used by another thread than the one that opened it, one at a time.
+    It may be used by another thread than the one that opened it, one at a time. Statements that overlap on it see the
+    database as the first of them found it.
     """
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{'mode=ro&immutable=1' if mode == 'immutable' else f'mode={mode}'}",
