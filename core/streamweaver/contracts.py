@@ -220,9 +220,12 @@ class Sink(Protocol):
     bounds `async` writes only.
 
     A sink may have `committed(topic, partition) -> int | None` (plain or `async`, called after `open`): the offset
-    after the last one it has stored together with its rows (`batch.last_offset + 1`). The engine resumes there, which
-    makes the sink exactly-once; it declares `delivery="exactly_once"`. A sink for which a repeated batch is harmless
-    (an upsert) declares the same. A live view, which keeps nothing, declares `delivery="best_effort"`.
+    after the last one it has stored together with its rows (`batch.last_offset + 1`). The engine resumes there or at
+    the offset that the stage's group has committed, whichever is later: after a crash that is the sink's own, which
+    makes the sink exactly-once; it declares `delivery="exactly_once"`. The group's is later when nothing of the last
+    records was left to write, and when the store was set back: then the group must be set back too, or what is missing
+    is not written again (the log tells both offsets). A sink for which a repeated batch is harmless (an upsert)
+    declares the same. A live view, which keeps nothing, declares `delivery="best_effort"`.
     """
 
     def write(self, batch: Batch, /) -> Awaitable[None] | None: ...
@@ -344,7 +347,7 @@ class UnitOfWork(Protocol):
         """
 
     async def abort(self) -> None:
-        """Forget it. Also called after a failed `commit`."""
+        """Forget it. May also be called after a failed `commit`."""
 
 
 class Reader(Protocol):

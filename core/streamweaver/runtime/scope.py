@@ -86,6 +86,8 @@ class Scope:
     """(topic, partition) to what has been seen to wait there."""
     held: set[tuple[str, int]] = attrs.field(factory=set)
     """(topic, partition) of each share of the work that is this process's, also while the stage waits to restart."""
+    told_behind: set[tuple[str, int]] = attrs.field(factory=set)
+    """(topic, partition) for which the log has said that the sink's own offset is behind the group's."""
     lanes: int = 0
     """Lanes that run here; none while the stage stands by for another worker."""
     hurry: bool = False

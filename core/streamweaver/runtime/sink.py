@@ -175,7 +175,10 @@ class _SinkLane:
         """Go to the sink's own offsets where they are ahead of the group's."""
         for topic, partition in self._lane.partitions:
             own = await call(self._sink.committed, topic, partition, threads=self._scope.sink_threads)
-            if own is not None and own > (self._lane.committed(topic, partition) or 0):
+            committed = self._lane.committed(topic, partition) or 0
+            if (own or 0) < committed:
+                self._tell_behind(topic, partition, own, committed)
+            elif own is not None and own > committed:
                 end = (await self._scope.broker.ranges(topic))[partition].end
                 if own > end:
                     # It would pass over everything up to there in silence.
@@ -186,6 +189,22 @@ class _SinkLane:
                 self._lane.seek(topic, partition, own)
                 # Settled, though the mark was lost: else the stage would seem to lag until the next record comes.
                 self._marks[topic, partition] = self._scope.settled[topic, partition] = own
+
+    def _tell_behind(self, topic: str, partition: int, own: int | None, committed: int) -> None:
+        """Say once a partition that the sink holds less than the group has passed."""
+        scope = self._scope
+        if (topic, partition) not in scope.told_behind:
+            scope.told_behind.add((topic, partition))
+            scope.log(
+                # Where steps may drop records it is nothing unusual.
+                "info" if scope.stage.steps else "warning",
+                "the sink holds less than the stage has committed; what it lost, if anything, is not written again",
+                stage=scope.stage.name,
+                topic=topic,
+                partition=partition,
+                sink_offset=own,
+                stage_offset=committed,
+            )
 
     async def _take(self, rows: Fetched) -> None:
         """Process and write one partition's rows."""

@@ -286,6 +286,32 @@ async def test_a_sink_with_own_offsets_writes_once(tmp_path: Path, ledger: Any) 
     assert ledger.rows == [("a", n) for n in range(10)]
 
 
+@pytest.mark.parametrize(("steps", "level"), [("", "warning"), (", steps: [{use: same}]", "info")])
+@pytest.mark.parametrize("own", [7, None])
+async def test_a_sink_that_was_set_back_goes_on_where_its_group_stands(
+    tmp_path: Path, ledger: Any, own: int | None, steps: str, level: str
+) -> None:
+    """The log names both offsets, once a partition however often the stage restarts; nothing is told otherwise."""
+
+    @transform
+    def same(record: Record) -> Record:
+        return record
+
+    def told(ran: Ran) -> list[Any]:
+        return [(line.level, line.fields) for line in ran.log if "holds less" in line.event]
+
+    text = PIPELINE % ("ledger", steps)
+    assert told(await run_async(text, [numbers, ledger, same], data_dir=tmp_path)) == []
+    assert told(await run_async(text, [numbers, ledger, same], data_dir=tmp_path)) == []
+    ledger.offsets = {} if own is None else {("a", 0): own}
+    ledger.crashes = 1
+    more = text.replace("use: numbers", "use: numbers, upto: 12")
+    ran = await run_async(more, [numbers, ledger, same], data_dir=tmp_path)
+    place = {"stage": "s", "topic": "a", "partition": 0, "sink_offset": own, "stage_offset": 10}
+    assert told(ran) == [(level, place)]
+    assert ledger.rows == [("a", n) for n in range(12)]
+
+
 async def test_replay_does_not_move_a_sinks_own_offsets(tmp_path: Path, ledger: Any) -> None:
     """Replayed records count in their own topic, so the offset of the original one stays."""
     ran = await go(ledger, tmp_path)
