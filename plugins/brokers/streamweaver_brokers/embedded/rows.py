@@ -17,6 +17,7 @@ import attrs
 import msgspec
 
 from streamweaver import BrokerError, Headers, Rows
+from streamweaver_brokers._columns import check_columns
 
 CHUNK_BYTES = 1 << 20
 """A bigger payload is split, so that no reader has to decode much more than it may hand out."""
@@ -80,15 +81,13 @@ def offset_of(chunk_id: int) -> int:
 
 def validate(topic: str, rows: Rows) -> None:
     """Raise BrokerError for rows that could be stored but not read again."""
-    count = len(rows.values)
-    if len(rows.keys) != count or len(rows.timestamps) != count or (rows.headers and len(rows.headers) != count):
-        raise BrokerError(f"topic {topic}: got columns of different lengths, expected {count} of each")
+    check_columns(topic, rows)
     for name, column in (("value", rows.values), ("key", rows.keys)):
         if wrong := set(map(type, column)) - {bytes, type(None)}:
             raise BrokerError(f"topic {topic}: got a {name} of type {wrong.pop().__name__}, expected bytes or None")
     if wrong := set(map(type, rows.timestamps)) - {int}:
         raise BrokerError(f"topic {topic}: got a timestamp of type {wrong.pop().__name__}, expected int")
-    if count and not -(1 << 62) < min(rows.timestamps) <= max(rows.timestamps) < 1 << 62:
+    if rows.timestamps and not -(1 << 62) < min(rows.timestamps) <= max(rows.timestamps) < 1 << 62:
         raise BrokerError(f"topic {topic}: got a timestamp beyond 62 bits, expected milliseconds since 1970")
     if rows.headers:
         try:

@@ -9,6 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from streamweaver import BrokerError, Fetched, LaneLostError, Rows
+from streamweaver_brokers._columns import check_columns
 from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
 from streamweaver_brokers.kafka.inbox import Inbox
@@ -40,6 +41,7 @@ class Unit:
     def append(self, topic: str, partition: int, rows: Rows, /) -> None:
         """Add rows to a partition."""
         self._check()
+        check_columns(topic, rows)
         if not rows.values:
             return
         part = TopicPartition(topic, partition)

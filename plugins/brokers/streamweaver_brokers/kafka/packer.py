@@ -24,7 +24,7 @@ class Packer:
         self._batches: list[BatchBuilder] = []
 
     def add(self, rows: Rows) -> None:
-        """Add rows behind those before; a batch holds at least one record, however large it is."""
+        """Add rows behind those before, in columns of one length; a batch holds at least one record, however large."""
         append, count = self._batch._builder.append, self._count  # noqa: SLF001
         # The client's encoder wants lists of headers.
         headers: Iterable[Any] = map(list, rows.headers) if rows.headers else repeat([])
