@@ -9,6 +9,7 @@ from collections.abc import Callable
 import click
 
 from streamweaver.errors import ConfigError, StreamWeaverError
+from streamweaver.text import printable
 
 FAILED = 1
 INVALID = 2
@@ -38,21 +39,21 @@ def status_of(error: BaseException, ctx: click.Context) -> int:
         quietly()
         return status
     if isinstance(error, KeyboardInterrupt):
-        _say("stopped")
+        say("stopped")
         return NOT_DRAINED
     if isinstance(error, ConfigError):
         for finding in error.findings:
-            _say(redact(str(finding)))
+            say(redact(str(finding)))
         return INVALID
     if isinstance(error, StreamWeaverError):
-        _say("error: " + "; ".join(redact(str(error) or type(error).__name__).splitlines()))
+        say("error: " + "; ".join(redact(str(error) or type(error).__name__).splitlines()))
         return FAILED
     if os.environ.get(TRACEBACK):
-        _say(redact("".join(traceback.format_exception(error)).rstrip()))
+        say(redact("".join(traceback.format_exception(error)).rstrip()))
         return FAILED
     text = " ".join(redact(str(error)).split())
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    _say(f"internal error: {what}; run with {TRACEBACK}=1 for the traceback")
+    say(f"internal error: {what}; run with {TRACEBACK}=1 for the traceback")
     return FAILED
 
 
@@ -61,7 +62,7 @@ def status_of_output(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         # Whoever reads our output has enough of it.
         return 0
-    _say(f"error: standard output cannot be written: {(error.strerror or 'unknown error').lower()}")
+    say(f"error: standard output cannot be written: {(error.strerror or 'unknown error').lower()}")
     return FAILED
 
 
@@ -70,5 +71,6 @@ def quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+def say(text: str) -> None:
+    """Print lines on standard error; what an error quotes, of a record say, does nothing to a terminal."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=True)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 import attrs
 import click
 
-from streamweaver.cli.failure import FAILED, NOT_DRAINED
+from streamweaver.cli.failure import FAILED, NOT_DRAINED, say
 from streamweaver.cli.health_file import HealthFile
 from streamweaver.cli.live import LiveTable, LogLines, on_terminal
 from streamweaver.cli.load import Loaded, data_folder, load, unknown_stage
@@ -279,7 +279,7 @@ def _tell(file: Path, plan: Plan, summary: Summary, wishes: Wishes, more: dict[s
         letters = "1 dead letter was" if dead == 1 else f"{dead} dead letters were"
         click.echo(f"{letters} made; see what waits with: streamweaver dlq list {file}", err=True)
     if summary.error is not None:
-        click.echo(f"failed: {plan.redact(summary.error)}", err=True)
+        say(f"failed: {plan.redact(summary.error)}")
         click.echo("nothing is lost: mend what it names, and the next start goes on from there", err=True)
     elif not summary.drained:
         click.echo(

@@ -3,8 +3,10 @@
 import click
 import pytest
 
-from streamweaver.cli.failure import redact_with, status_of
+from streamweaver.cli.failure import TRACEBACK, redact_with, status_of
 from streamweaver.errors import BrokerError, ConfigError, Finding
+
+FOR_IT = "for the traceback"
 
 
 @pytest.fixture
@@ -25,6 +27,14 @@ def context() -> click.Context:
             ValueError("a\n b"),
             1,
             "internal error: ValueError: a b; run with STREAMWEAVER_TRACEBACK=1 for the traceback\n",
+        ),
+        # What a record holds may be quoted: a terminal must not act on it.
+        (BrokerError("got \x1b[2J\u202e\nnext"), 1, "error: got \\u001b[2J\\u202e; next\n"),
+        (ConfigError([Finding("a", 1, 1, "\x9bone")]), 2, "a:1:1: \\u009bone\n"),
+        (
+            ValueError("\x1b]0;t\x07"),
+            1,
+            f"internal error: ValueError: \\u001b]0;t\\u0007; run with {TRACEBACK}=1 {FOR_IT}\n",
         ),
         (ValueError(), 1, "internal error: ValueError; run with STREAMWEAVER_TRACEBACK=1 for the traceback\n"),
     ],

@@ -176,6 +176,17 @@ def test_a_stage_that_failed_for_good_is_named(run, shop: Path) -> None:
     assert "stages" in said.json
 
 
+def test_what_a_failure_quotes_does_nothing_to_a_terminal(run, shop: Path) -> None:
+    """A record's content in the last error is escaped, as it is in the log and in tables."""
+    Path("orders.ndjson").write_text('{"id": 1, "price": "\\u001b[2J\\u202e"}\n')
+    said = run("pipeline", "up", "shop.yaml", "--until-idle", "--set", "flows.prices.on_error=stop")
+    assert said.status == 1
+    (failed,) = [line for line in said.err.splitlines() if line.startswith("failed: ")]
+    assert "[2J" in failed
+    assert "\x1b" not in said.err
+    assert "\u202e" not in said.err
+
+
 def test_a_folder_in_use_is_one_line(run, shop: Path) -> None:
     """A second run on the same data is refused with the holder's name, exit status 1."""
     Path("endless.yaml").write_text(ENDLESS)
