@@ -20,7 +20,8 @@ WAITING = 100
 TRIES = 3
 TIMEOUT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 1.0
-READ_SECONDS = 1.0
+READ_SECONDS = 3.0
+"""How long reading what was told before may take: shorter than what makes others think that this dashboard is gone."""
 UNTOLD = 1_000
 UNTOLD_MS = 4 * SILENT_MS
 """How long an event is kept while another dashboard tells, for the case that it ends before it has told of it."""
@@ -73,6 +74,14 @@ class Announcer:
             self._untold.popleft()
         self._woken.set()
 
+    async def past(self, most: int) -> list[Event]:
+        """Return what was told last, by whomever, oldest first; BrokerError when not all of it can be read now."""
+        topic = self._plan.alerts
+        past = await read_back(self._broker, topic, self._codec, since=0, most=most, seconds=READ_SECONDS)
+        if not past.reached_end:
+            raise BrokerError(f"topic {topic}: its newest records did not come within {READ_SECONDS} s")
+        return [value for seen in past.batches for value in seen.values if isinstance(value, dict)]
+
     async def leave(self, now: int) -> None:
         """Let another dashboard take over at once."""
         if (word := self.election.last_words(now)) is not None:
@@ -112,13 +121,10 @@ class Announcer:
         compared is the state that was told last, not the time.
         """
         try:
-            past = await read_back(
-                self._broker, self._plan.alerts, self._codec, since=0, most=READ_BACK, seconds=READ_SECONDS
-            )
+            told = await self.past(READ_BACK)
         except BrokerError as error:
-            self._log("debug", "no past alerts", error=str(error))
+            self._log("debug", "past alerts cannot be read", error=str(error))
             return False
-        told = [value for seen in past.batches for value in seen.values if isinstance(value, dict)]
         self._told = {_key(event): event.get("state") for event in told}
         last = {each.key: each for each in self._untold}
         # What led to the last state was told by the one before, or is over.
@@ -168,6 +174,8 @@ class Announcer:
         while True:
             event = await self._posts.get()
             for attempt in range(TRIES):
+                if attempt:
+                    await asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
                 try:
                     await asyncio.to_thread(self._post, {"pipeline": self._plan.name, **event})
                     break
@@ -176,7 +184,6 @@ class Announcer:
                     # of a host that cannot be reached does not.
                     why = self._plan.redact(str(error))
                     self._log("warning", "webhook failed", rule=event["name"], attempt=attempt + 1, error=why)
-                    await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
 
     def _post(self, body: Event) -> None:
         assert self._url is not None

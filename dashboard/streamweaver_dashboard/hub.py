@@ -53,7 +53,7 @@ class Hub:
         self.figures = StageFigures(
             plan, broker, self.topics.codec(plan.metrics), self._taps, log, clock, self._hear_dashboards
         )
-        self.judge = Judge(plan, broker, self.topics, self._taps, log, self.epoch)
+        self.judge = Judge(plan, broker, self.topics, self._taps, log, clock, self.epoch)
         self._log = log
         self._clock = clock
         self._tick = 0
@@ -121,7 +121,7 @@ class Hub:
     async def run(self) -> None:
         """Tick until cancelled."""
         loop = asyncio.get_running_loop()
-        await self.judge.begin(self._clock())
+        await self.judge.begin()
         due = loop.time()
         try:
             while True:

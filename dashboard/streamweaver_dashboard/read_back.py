@@ -21,6 +21,11 @@ class Past:
     gaps: list[tuple[int, int | None, int]]
     """What was too much: from when to when (None: to the end), and how many records."""
 
+    @property
+    def reached_end(self) -> bool:
+        """Whether it goes up to the newest record that was asked for: time has sufficed."""
+        return all(until is not None for _, until, _ in self.gaps)
+
 
 def shares(wanted: Mapping[int, int], most: int) -> dict[int, int]:
     """Share `most` among those who want so many: who wants little gets it all, the others get the same, at least 1."""

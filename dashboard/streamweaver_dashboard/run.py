@@ -29,7 +29,7 @@ async def run(surroundings: Surroundings, taken: socket.socket, *, alone: bool) 
     log("info", "dashboard", address=address(options, taken))
     work: list[asyncio.Task[Any]] = [asyncio.create_task(hub.run())]
     if hub.judge.announcer is not None:
-        work.append(asyncio.create_task(hub.judge.announcer.run()))
+        work.append(asyncio.create_task(hub.judge.run()))
     work.append(asyncio.create_task(serve(app, options, taken, guard=Guard(), stopping=live.close_all)))
     try:
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)

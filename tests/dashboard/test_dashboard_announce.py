@@ -95,6 +95,29 @@ class Unit:
         await self._unit.commit()
 
 
+class Mute:
+    """A broker whose alerts nobody can read until it is let: for as long nothing comes."""
+
+    def __init__(self, broker):
+        self._broker = broker
+        self.lets = False
+        self.asked = asyncio.Queue()
+
+    def __getattr__(self, name):
+        return getattr(self._broker, name)
+
+    async def reader(self, starts):
+        reader = await self._broker.reader(starts)
+        if not self.lets and any(topic.endswith(".alerts") for topic, _ in starts):
+            self.asked.put_nowait(starts)
+
+            async def poll(**_):
+                return []
+
+            reader.poll = poll
+        return reader
+
+
 async def store(plan, broker, *events):
     """Write down what another dashboard told."""
     unit = broker.begin()
@@ -249,6 +272,57 @@ async def test_who_takes_over_tells_what_was_not_told(shop, told, before, after,
     news = [state for subject, state, _ in found[len(told) :] if subject == "B"]
     assert sorted(news) == sorted(["firing", *tells])
     assert len(found) == len(told) + 4 + len(tells)
+
+
+async def test_who_takes_over_tells_nothing_before_it_knows_what_was_told(shop):
+    """What did not come in time is not taken for nothing; it is read again until it has come."""
+    async with hook(FINE) as (address, came), shop(f"dashboard.webhook={address}") as (plan, real):
+        await store(plan, real, event())
+        broker = Mute(real)
+        announcer = make(plan, broker)
+        announcer.tell([event(time=LATE)], LATE)
+        async with running(announcer), asyncio.timeout(PATIENCE):
+            speak(announcer, LATE)
+            for _ in range(3):
+                announcer.tell([], LATE)
+                await broker.asked.get()
+            assert (await real.ranges(plan.alerts))[0].end == 1
+            broker.lets = True
+            announcer.tell([event(time=LATE, subject="mark")], LATE)
+            assert [subject for subject, *_ in await stored(plan, real, 2)] == ["B", "mark"]
+            assert (await came.get())["subject"] == "mark"
+
+
+async def test_nothing_is_judged_before_it_is_known_what_was_fired(serve, shop, monkeypatch, pipeline_text):
+    """What fired before a restart and is over now is told to be over, however often its past could not be read."""
+    monkeypatch.setattr("streamweaver_dashboard.hub.SECOND_MS", 50)
+    monkeypatch.setattr("streamweaver_dashboard.judge.PAUSE_SECONDS", 0.0)
+    rule = "  alerts: [{name: dear, when: price of orders > 100, by: symbol}]\n"
+    async with shop(text=pipeline_text + rule) as (plan, real):
+        (made,) = plan.dashboard.rules
+        await store(plan, real, event(id=made.id, when=made.when))
+        broker = Mute(real)
+        async with serve(plan, broker) as running, running.live() as viewer, asyncio.timeout(PATIENCE):
+            await viewer.watch("feed", alerts=True)
+            await viewer.part("feed")
+            await running.append("orders", [{"symbol": "B", "price": 5}])
+            for _ in range(3):
+                await broker.asked.get()
+            broker.lets = True
+            told = await viewer.until("alerts", lambda found: len(found["events"]) == 2)
+            assert [each["state"] for each in told["events"]] == ["resolved", "firing"]
+
+
+async def test_what_is_given_up_holds_up_nothing_else(shop, monkeypatch):
+    """There is a pause before another try, and none after the last one."""
+    monkeypatch.setattr(announce, "TRIES", 1)
+    monkeypatch.setattr(announce, "FIRST_PAUSE_SECONDS", 1_000.0)
+    wrong = b"HTTP/1.1 500 No\r\nconnection: close\r\n\r\n"
+    async with hook(wrong, FINE) as (address, came), shop(f"dashboard.webhook={address}") as (plan, broker):
+        announcer = speaking(plan, broker)
+        async with running(announcer), asyncio.timeout(PATIENCE):
+            announcer.tell([event(), event(subject="next")], NOW)
+            assert [(await came.get())["subject"] for _ in range(2)] == ["B", "next"]
 
 
 async def test_what_another_dashboard_tells_is_forgotten_and_what_nobody_tells_is_kept(shop):

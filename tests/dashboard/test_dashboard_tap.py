@@ -22,6 +22,7 @@ class Script:
         self.fail = None
         self.readers = 0
         self.slow = False
+        self.silent_from = None
 
     async def ranges(self, topic):
         self._check()
@@ -51,7 +52,8 @@ class Reading:
         self.script._check()
         lost = max(0, self.script.begin - self.at)
         start = max(self.at, self.script.begin)
-        offsets = range(start, min(start + min(max_records, 1_000), self.script.end))
+        end = self.script.end if self.script.silent_from is None else self.script.silent_from
+        offsets = range(start, min(start + min(max_records, 1_000), end))
         if not offsets:
             return []
         self.at = offsets.stop
@@ -149,6 +151,17 @@ async def test_reading_back_takes_the_newest_of_a_time():
     assert [offset for seen in part.batches for offset in seen.offsets] == list(range(4_500, 5_000))
     assert not part.complete
     assert part.gaps == [(NOW + 1_000, part.batches[0].times[0], 3_500)]
+    assert part.reached_end
+
+
+async def test_what_did_not_come_in_time_is_missing_at_the_end():
+    """It is not taken for nothing: how much is missing since when is told."""
+    script = Script(end=5_000)
+    script.silent_from = 3_000
+    past = await read_back(script, "t", Json(), since=NOW + 1_000, most=10_000, seconds=5)
+    assert [offset for seen in past.batches for offset in seen.offsets] == list(range(1_000, 3_000))
+    assert past.gaps == [(NOW + 2_999, None, 2_000)]
+    assert (past.complete, past.reached_end) == (False, False)
 
 
 async def test_reading_back_nothing_is_nothing():
