@@ -11,7 +11,7 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import chain, pairwise
 from math import fsum
 from pathlib import Path
@@ -189,15 +189,21 @@ class Chaos:
         started = time.monotonic()
         broker = Kafka(servers=self.address.split(","))
         await broker.open(BrokerContext(pipeline="judge", data_dir=self._folder))
+        beside: list[asyncio.Task[Any]] = []
+
+        def start_beside(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+            beside.append(asyncio.create_task(work))
+            return beside[-1]
+
         try:
             for number in range(workers):
                 self.start(number)
             await self._until_ready(broker)
-            watching = asyncio.create_task(self._watch(broker))
+            watching = start_beside(self._watch(broker))
             source = random.Random(self.random.random())
             await self._until_flowing(source)
-            writing = asyncio.create_task(self._write(source, lines, rate))
-            more = asyncio.create_task(disturb()) if disturb is not None else None
+            writing = start_beside(self._write(source, lines, rate))
+            more = start_beside(disturb()) if disturb is not None else None
             events = ["kill"] * kills + ["stop"] * stops + ["leave"] * leaves
             await self._harass(broker, verdict, events, lines / rate)
             await writing
@@ -214,6 +220,9 @@ class Chaos:
             self.end()
             await self._judge(broker, verdict)
         finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             self.end()
             await broker.close()
         return verdict

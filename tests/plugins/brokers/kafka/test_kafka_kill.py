@@ -1,7 +1,9 @@
 """Workers are killed, frozen and asked to leave; nothing is lost, doubled, out of order or computed wrong."""
 
+import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,38 @@ async def test_at_least_once_loses_nothing(kafka_address: str, tmp_path: Path) -
     assert verdict.lost == 0, verdict
     # Either stage may have been at work, and one of them does over what the other has doubled.
     assert verdict.returns <= 3 * verdict.kills, verdict
+
+
+async def test_a_run_that_fails_leaves_nothing_at_work(
+    kafka_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody writes, watches or disturbs the brokers any more, which would hold up or spoil the tests that follow."""
+    at_work: set[str] = set()
+
+    async def works(name: str) -> None:
+        at_work.add(name)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            at_work.remove(name)
+
+    async def fails(*_: Any) -> None:
+        while len(at_work) < 3:
+            await asyncio.sleep(0)
+        raise AssertionError("a worker ended by itself")
+
+    async def is_there(*_: Any) -> None:
+        """Nobody has to be waited for."""
+
+    monkeypatch.setattr(Chaos, "_until_ready", is_there)
+    monkeypatch.setattr(Chaos, "_until_flowing", is_there)
+    monkeypatch.setattr(Chaos, "_watch", lambda *_: works("watching"))
+    monkeypatch.setattr(Chaos, "_write", lambda *_: works("writing"))
+    monkeypatch.setattr(Chaos, "_harass", fails)
+    with pytest.raises(AssertionError, match="a worker ended by itself"):
+        chaos = Chaos(kafka_address, tmp_path, seed=1)
+        await chaos.run(lines=1, rate=1, kills=1, workers=0, disturb=lambda: works("disturbing"))
+    assert not at_work
 
 
 @pytest.mark.soak
