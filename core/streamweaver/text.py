@@ -25,6 +25,14 @@ def clean(text: str) -> str:
     return text
 
 
+def said(error: BaseException) -> str:
+    """Return what an error says; the name of its class where it says nothing, or fails to."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # `__str__` is as much a stranger's as the rest
+        return type(error).__name__
+
+
 def _escaped(found: re.Match[str]) -> str:
     character = found[0]
     if character in _SHORT:

@@ -31,7 +31,7 @@ def parse_edit(text: str) -> Edit:
         raise ValueError(f"got {text!r}, expected PATH=VALUE, such as price=12.5 or items.0.name=x")
     try:
         return Edit(parts, msgspec.json.decode(value))
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return Edit(parts, value)
 
 
@@ -40,9 +40,12 @@ def apply(edits: Sequence[Edit], value: Any) -> Any:
 
     A missing key is added, also with objects on the way to it; list items are not.
     """
-    value = copy.deepcopy(value)
-    for edit in edits:
-        value = _set(value, edit.path, copy.deepcopy(edit.value), "")
+    try:
+        value = copy.deepcopy(value)
+        for edit in edits:
+            value = _set(value, edit.path, copy.deepcopy(edit.value), "")
+    except RecursionError as error:
+        raise ValueError("it is nested too deep to be edited") from error
     return value
 
 

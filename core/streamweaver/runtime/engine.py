@@ -22,7 +22,7 @@ from streamweaver.runtime.report import METRICS_SPEC, Reporter
 from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.sink import run_sink
 from streamweaver.runtime.watchdog import Watchdog
-from streamweaver.text import clean
+from streamweaver.text import clean, said
 
 ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, retention_bytes=64 * 1024 * 1024)
 """The topic of alerts: a month of them."""
@@ -244,7 +244,9 @@ class Engine:
             try:
                 await self._run_stage(scope)
                 break
-            except (Exception, SystemExit) as error:
+            except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # whatever a plugin raises: nobody else looks at how this task ends
                 wait = self._failed(scope, error, self._clock.monotonic() - started)
                 if wait is None or self._ending:
                     return
@@ -309,7 +311,7 @@ class Engine:
 
     def _told(self, error: BaseException) -> str:
         """Return an error's text as everybody may have it: without secrets, and such that it can be stored and sent."""
-        return clean(self._redact(str(error) or type(error).__name__))
+        return clean(self._redact(said(error)))
 
     async def _until_told(self) -> None:
         """Wait for the reason to end."""

@@ -15,6 +15,7 @@ from streamweaver.record import Headers, Record
 from streamweaver.runtime.codec import valid_headers
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.scope import Scope
+from streamweaver.text import said
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +69,7 @@ def fail(
     """Count a failure, and return its dead letter, or nothing when it is skipped; raises RunError when it stops."""
     if isinstance(error, BadRecord) and isinstance(error.why, BaseException):
         error = error.why
-    reason = scope.redact(str(error.why if isinstance(error, BadRecord) else error) or type(error).__name__)
+    reason = scope.redact((isinstance(error, BadRecord) and str(error.why)) or said(error))
     scope.metrics.errors += 1
     if scope.stage.on_error == "stop":
         raise RunError(f"{step} failed on {original}: {reason}; on_error is stop")

@@ -46,9 +46,10 @@ class NdjsonFile:
                     start, at = at, at + len(line)
                     try:
                         brought.append(Record(decode(line), None, now))
-                    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    # JSON that is nested too deep ends in a RecursionError.
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                         if line.strip():
-                            why = f"{self.path}: line at byte {start} is no JSON: {error}"
+                            why = f"{self.path}: line at byte {start} cannot be decoded: {error}"
                             brought.append(Rejected(line, why, timestamp=now))
                 if damage:
                     brought.append(Rejected(b"", f"{self.path}: damaged after byte {at}: {damage}", timestamp=now))

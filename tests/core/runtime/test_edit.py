@@ -87,6 +87,16 @@ def test_what_an_edit_adds(value: Any, edits: list[str], paths: list[str]) -> No
     assert added([parse_edit(edit) for edit in edits], value) == paths
 
 
+def test_what_is_nested_too_deep_is_not_edited() -> None:
+    """It is told as a mistake, in the value as in the edit."""
+    deep: Any = []
+    for _ in range(10_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested too deep"):
+        apply([parse_edit("a=1")], {"a": 0, "b": deep})
+    assert parse_edit("a=" + "[" * 100_000).value == "[" * 100_000
+
+
 @given(JSON, JSON)
 def test_edits_change_a_copy(value: Any, new: Any) -> None:
     """Neither the value nor what the edit carries is shared with the result; later edits see earlier ones."""

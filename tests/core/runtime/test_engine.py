@@ -235,6 +235,43 @@ async def test_no_restart_says_nothing_of_restarts() -> None:
     assert ran.summary.error == "stage f: step broken called sys.exit(9)"
 
 
+class Panic(BaseException):
+    """What errors of some extension modules are made of: no Exception."""
+
+
+@producer
+def panicking(context: ProducerContext) -> Iterable[Record]:
+    """Panic after a record."""
+    yield Record({"n": 1})
+    raise Panic("no more")
+
+
+@transform
+def panicked(batch: Batch) -> Iterable[Record]:
+    """Panic."""
+    raise Panic("no more")
+
+
+@sink
+def panics(batch: Batch) -> None:
+    """Panic."""
+    raise Panic("no more")
+
+
+@pytest.mark.parametrize("stage", ["p", "f", "s"])
+async def test_an_error_that_is_no_exception_fails_the_stage(stage: str) -> None:
+    """It is named and counts for the restarts, in a producer, a step and a sink."""
+    never = ", restart: {attempts: 0}"
+    text = PIPELINE % (
+        "panicking" + never if stage == "p" else "numbers",
+        f", steps: [{{use: panicked}}]{never}" if stage == "f" else "",
+    )
+    if stage == "s":
+        text = text.replace("use: keep", "use: panics" + never)
+    ran = await run_async(text, [*PLUGINS, panicking, panicked, panics], fails=True)
+    assert ran.summary.error == f"stage {stage}: Panic: no more"
+
+
 @pytest.mark.parametrize(("stage", "count"), [("p", "out"), ("f", "out"), ("s", "out")])
 async def test_what_is_stored_while_the_run_is_aborted_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, count: str

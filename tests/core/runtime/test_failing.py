@@ -44,6 +44,13 @@ def failed(policy: str, tmp_path: Path, error: BaseException, lines: list[Any] |
     return letters, tally
 
 
+class Odd(Exception):
+    """An error that fails to say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 @pytest.mark.parametrize(
     ("error", "name", "reason"),
     [
@@ -51,6 +58,7 @@ def failed(policy: str, tmp_path: Path, error: BaseException, lines: list[Any] |
         (ValueError(), "ValueError", "ValueError"),
         (BadRecord(4, "odd"), "BadRecord", "odd"),
         (BadRecord(4, KeyError("x")), "KeyError", "'x'"),
+        (Odd(), "Odd", "Odd"),
         (TimeoutError("no answer within 5 s"), "TimeoutError", "no answer within 5 s"),
     ],
     ids=repr,

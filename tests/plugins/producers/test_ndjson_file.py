@@ -33,9 +33,17 @@ def test_lines_and_bad_lines(tmp_path: Path, suffix: str) -> None:
     assert [type(item) for item in items] == [Record, Record, Rejected, Rejected, Record]
     assert [item.value for item in items] == [{"a": 1}, [2], b"{bad\n", b'"\xff"\n', "last"]
     assert isinstance(items[2], Rejected)
-    assert items[2].why.startswith(f"{path}: line at byte 15 is no JSON: ")
+    assert items[2].why.startswith(f"{path}: line at byte 15 cannot be decoded: ")
     assert [item.position for item in items] == [None] * 4 + [len(data)]
     assert items[0].timestamp == FakeContext().now()
+
+
+def test_a_line_that_is_nested_too_deep(tmp_path: Path) -> None:
+    """It is rejected as any other that cannot be decoded."""
+    path = tmp_path / "x.ndjson"
+    path.write_text(f"1\n{'[' * 100_000}{']' * 100_000}\n2\n")
+    items = [item for items in read(path) for item in items]
+    assert [type(item) for item in items] == [Record, Rejected, Record]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
