@@ -119,9 +119,7 @@ def show(ctx: click.Context, file: Path, letter_id: str, data: Path | None, as_j
 def _deed(command: F) -> F:
     """Add the options of what changes something."""
     for option in (
-        json_option(
-            "Print one JSON object: the ids done, done before, refused, and absent; of a replay also its edits."
-        ),
+        json_option("Print one JSON object: the ids done, done before, refused, and absent."),
         data_option,
         click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the oldest N."),

@@ -45,4 +45,6 @@ def new(kind: Kind, name: str, folder: Path | None) -> None:
                 "installed neither can be used: choose another name, or uninstall that one",
                 err=True,
             )
-    click.echo(f"\nNext: cd {shlex.quote(str(folder))} && pip install -e . --group test && pytest", err=True)
+    # `--group` came with pip 25.1, which many a fresh environment does not have.
+    install = "pip install --upgrade pip && pip install -e . --group test"
+    click.echo(f"\nNext: cd {shlex.quote(str(folder))} && {install} && pytest", err=True)

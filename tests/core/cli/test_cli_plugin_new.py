@@ -14,7 +14,9 @@ def test_new_says_what_it_has_made_and_what_is_next(run: Any, tmp_path: Path, mo
     made = [Path(line) for line in said.out.splitlines()]
     assert Path("streamweaver-to-celsius/pyproject.toml") in made
     assert all(path.is_file() for path in made)
-    assert "cd streamweaver-to-celsius && pip install -e . --group test && pytest" in said.err
+    assert (
+        "cd streamweaver-to-celsius && pip install --upgrade pip && pip install -e . --group test && pytest" in said.err
+    )
     readme = Path("streamweaver-to-celsius/README.md").read_text()
     assert "pip install -e . --group test" in readme
 
