@@ -18,7 +18,10 @@ _msgpack_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 @codec("json", example="json")
 @attrs.frozen
 class Json:
-    """JSON in UTF-8, one value a record. NaN and infinity, which JSON has not, become null."""
+    """JSON in UTF-8, one value a record.
+
+    NaN and infinity, which JSON has not, become null.
+    """
 
     # Bound functions instead of methods: one call less for each record.
     encode: Callable[[Any], bytes] = attrs.field(default=_json_encode, init=False, repr=False)
