@@ -17,6 +17,7 @@ import pluggy
 from streamweaver.contracts import Broker
 from streamweaver.errors import Fatal, PluginError
 from streamweaver.plugin import check_api
+from streamweaver.text import classed
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -135,7 +136,7 @@ class Observers:
         except PluginError as error:
             self._report(f"observer {point.name!r} of {offered_by} is left out: {error}")
         except (Exception, SystemExit) as error:
-            self._report(f"observer {point.name!r} of {offered_by} is left out: {type(error).__name__}: {error}")
+            self._report(f"observer {point.name!r} of {offered_by} is left out: {classed(error)}")
 
     def connect(self, observer: object) -> None:
         """Connect an object with hook implementations; PluginError when it has none, or one that fits no hook."""
@@ -201,8 +202,7 @@ class Observers:
                     raise
                 self._manager.unregister(implementation.plugin)
                 self._report(
-                    f"observer {implementation.plugin_name} failed in {hook} and is disconnected: "
-                    f"{type(error).__name__}: {error}"
+                    f"observer {implementation.plugin_name} failed in {hook} and is disconnected: {classed(error)}"
                 )
 
 

@@ -33,6 +33,11 @@ def said(error: BaseException) -> str:
         return type(error).__name__
 
 
+def classed(error: BaseException) -> str:
+    """Return an error's class and what it says."""
+    return f"{type(error).__name__}: {said(error)}"
+
+
 def _escaped(found: re.Match[str]) -> str:
     character = found[0]
     if character in _SHORT:

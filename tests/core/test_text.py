@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamweaver.text import _UNSAFE, clean, printable
+from streamweaver.text import _UNSAFE, classed, clean, printable, said
 
 
 @given(st.text())
@@ -37,3 +37,17 @@ def test_what_is_clean_can_be_stored(text: str) -> None:
 def test_an_undecodable_file_name_stays_readable() -> None:
     """Its bytes are shown by their numbers."""
     assert clean(b"caf\xe9.csv".decode(errors="surrogateescape")) == "caf\\udce9.csv"
+
+
+class Mute(Exception):
+    """An error that fails to say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_what_an_error_says() -> None:
+    """Its text, or its class where it has none or fails to give it."""
+    errors = ValueError("odd"), ValueError(), Mute()
+    assert [said(error) for error in errors] == ["odd", "ValueError", "Mute"]
+    assert [classed(error) for error in errors] == ["ValueError: odd", "ValueError: ValueError", "Mute: Mute"]

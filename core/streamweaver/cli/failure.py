@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from streamweaver.errors import ConfigError, StreamWeaverError
-from streamweaver.text import printable
+from streamweaver.text import printable, said
 
 FAILED = 1
 INVALID = 2
@@ -46,7 +46,7 @@ def status_of(error: BaseException, ctx: click.Context) -> int:
             say(redact(str(finding)))
         return INVALID
     if isinstance(error, StreamWeaverError):
-        say("error: " + "; ".join(redact(str(error) or type(error).__name__).splitlines()))
+        say("error: " + "; ".join(redact(said(error)).splitlines()))
         return FAILED
     if os.environ.get(TRACEBACK):
         say(redact("".join(traceback.format_exception(error)).rstrip()))

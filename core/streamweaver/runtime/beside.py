@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from streamweaver.runtime.context import Log
+from streamweaver.text import classed, said
 
 PATIENCE_SECONDS = 5.0
 """How long one that is cancelled may take to end."""
@@ -30,10 +31,10 @@ class Beside:
         try:
             await coroutine
         except (Exception, SystemExit) as error:
-            self.failures.append(f"{name}: {error}")
+            self.failures.append(f"{name}: {said(error)}")
             others = [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
             if others or not self._last_is_raised:
-                self._log("error", f"{name} ended", error=f"{type(error).__name__}: {error}")
+                self._log("error", f"{name} ended", error=classed(error))
 
     async def wait(self) -> None:
         """Return when everything that was started has ended by itself."""

@@ -14,7 +14,7 @@ from streamweaver.record import Batch, Record
 from streamweaver.runtime.context import StepContext
 from streamweaver.runtime.plugin_life import stray
 from streamweaver.runtime.step import Limits, Result, Step, Tick
-from streamweaver.text import said
+from streamweaver.text import classed
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ class Chain(Generic[T]):
                     f"step {failed.step} failed for what the tick of {step.name} made: {failed.error}"
                 ) from failed
             except (Exception, SystemExit) as error:
-                raise Fatal(f"the tick of step {step.name} failed: {type(error).__name__}: {said(error)}") from error
+                raise Fatal(f"the tick of step {step.name} failed: {classed(error)}") from error
             outcome.parts += rest.parts
             outcome.outputs += rest.outputs
             outcome.added += rest.outputs

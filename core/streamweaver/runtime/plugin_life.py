@@ -9,7 +9,7 @@ from typing import Any
 from streamweaver.errors import Retriable, StreamWeaverError
 from streamweaver.plugin import ATTRIBUTE, Plugin
 from streamweaver.runtime.context import Log, Threads
-from streamweaver.text import said
+from streamweaver.text import classed
 
 
 def stray(error: asyncio.CancelledError) -> RuntimeError:
@@ -53,7 +53,7 @@ async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[
                 except StreamWeaverError:
                     raise
                 except (Exception, SystemExit) as error:
-                    why = f"cannot open {type(plugin).__name__}: {type(error).__name__}: {said(error)}"
+                    why = f"cannot open {type(plugin).__name__}: {classed(error)}"
                     raise Retriable(why) from error
         yield
     finally:
@@ -62,12 +62,7 @@ async def opened(plugins: Sequence[tuple[Any, Any]], log: Log) -> AsyncIterator[
                 try:
                     await call(plugin.close, threads=threads)
                 except (Exception, SystemExit) as error:
-                    log(
-                        "error",
-                        "close failed",
-                        plugin=type(plugin).__name__,
-                        error=f"{type(error).__name__}: {said(error)}",
-                    )
+                    log("error", "close failed", plugin=type(plugin).__name__, error=classed(error))
 
 
 def _blocks(plugin: object) -> bool:

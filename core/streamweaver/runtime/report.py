@@ -13,6 +13,7 @@ from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.lag import measure
 from streamweaver.runtime.scope import GATHERING, IDLE, STANDBY, Scope
+from streamweaver.text import classed
 
 METRICS_SPEC = TopicSpec(name="", partitions=1, retention_ms=3_600_000, retention_bytes=64 * 1024 * 1024)
 """The metrics topic: an hour of it."""
@@ -63,7 +64,7 @@ class Reporter:
             await self._publish()
         except Exception as error:
             # Of the broker: the stages meet the same error and decide what follows from it.
-            self._log("warning", "metrics were not published", error=f"{type(error).__name__}: {error}")
+            self._log("warning", "metrics were not published", error=classed(error))
 
     async def _publish(self) -> None:
         snapshot = await self.snapshot()

@@ -13,6 +13,7 @@ from streamweaver.runtime.lane_work import Part
 from streamweaver.runtime.plugin_life import call
 from streamweaver.runtime.scope import Scope
 from streamweaver.runtime.step import named
+from streamweaver.text import said
 
 WRITE = "write"
 """Stands for the step in a failure of the sink itself."""
@@ -122,7 +123,7 @@ async def insist(scope: Scope, write: Callable[[Any], Awaitable[None]], item: An
                 await write(item)
             return
         except (Retriable, TimeoutError) as error:
-            why = scope.redact(str(named(error, seconds)) or type(error).__name__)
+            why = scope.redact(said(named(error, seconds)))
             if tries >= scope.stage.retry.attempts:
                 raise Retriable(f"{why} (after {tries} tries)") from error
             scope.metrics.retries += 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,20 @@ async def test_a_kill_in_a_commit_lands_on_the_documented_side(
     assert times == 1 or delivery == "at_least_once"
 
 
+async def hung_in_a_commit(
+    lanes: AsyncIterator[Any], name: str, target: str
+) -> tuple[list[Any], "asyncio.Task[None]", asyncio.Event]:
+    """Take both lanes of a topic and hang in a commit of the second: returns them, it, and what lets it go on."""
+    both = [await asyncio.wait_for(anext(lanes), PATIENCE) for _ in range(2)]
+    both.sort(key=lambda each: list(each.partitions))
+    lane = both[1]
+    assert list(lane.partitions) == [(name, 1)]
+    hung, go_on = hold(lane, "commit_transaction")
+    commit = asyncio.create_task(step(lane, name, target, await until_rows(lane)))
+    await hung.wait()
+    return both, commit, go_on
+
+
 async def test_a_rebalance_in_a_transaction_undoes_it(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that hangs holds a rebalance up for bounded time only; then its lane's new owner undoes it."""
     monkeypatch.setattr("streamweaver_brokers.kafka.group.REVOKE_SECONDS", 0.3)
@@ -70,12 +85,7 @@ async def test_a_rebalance_in_a_transaction_undoes_it(launch: Any, monkeypatch: 
     name, target, group = await topic(broker, 2), await topic(broker), fresh("group")
     await append(broker, name, 1, rows([b"1"]))
     member = await broker.join(group, [name])
-    lanes = member.lanes()
-    both = [await asyncio.wait_for(anext(lanes), PATIENCE) for _ in range(2)]
-    (lane,) = (lane for lane in both if list(lane.partitions) == [(name, 1)])
-    hung, go_on = hold(lane, "commit_transaction")
-    commit = asyncio.create_task(step(lane, name, target, await until_rows(lane)))
-    await hung.wait()
+    both, commit, go_on = await hung_in_a_commit(member.lanes(), name, target)
     second = await other.join(group, [name])
     # The one who stays keeps lane 0; the one who comes gets lane 1, in the middle of whose transaction we are.
     moved = await asyncio.wait_for(anext(second.lanes()), PATIENCE)
@@ -99,11 +109,7 @@ async def test_a_commit_refused_in_a_rebalance_begins_nothing_by_itself(launch: 
     await append(broker, name, 1, rows([b"1"]))
     member = await broker.join(group, [name])
     lanes = member.lanes()
-    both = [await asyncio.wait_for(anext(lanes), PATIENCE) for _ in range(2)]
-    (lane,) = (lane for lane in both if list(lane.partitions) == [(name, 1)])
-    hung, go_on = hold(lane, "commit_transaction")
-    commit = asyncio.create_task(step(lane, name, target, await until_rows(lane)))
-    await hung.wait()
+    (_, lane), commit, go_on = await hung_in_a_commit(lanes, name, target)
     # Like a worker that was frozen in a commit: others have fenced it, and its heartbeat hears of the rebalance first.
     newer = Sender(broker._session.clients, f"{group}.1")
     await newer.start()
