@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 VERSION = "4.1.1"
 START_SECONDS = 60.0
 CLASSES = "classes.jsa"
+FORMATTED = "bootstrap.checkpoint"
 
 QUICK_JAVA = ["-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 """Options of Java for brokers that live for seconds: little memory, little compiling."""
@@ -98,6 +99,10 @@ def free_port() -> int:
         return port
 
 
+def _new_id() -> str:
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class LocalKafka:
     """One broker that is its own controller. `settings` override any property of the server."""
 
@@ -122,10 +127,11 @@ class LocalKafka:
         self._process: subprocess.Popen[bytes] | None = None
         self._pid_file = self.data / "pid"
         controller = controller_port or free_port()
-        self._cluster = cluster or urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self._cluster = cluster or _new_id()
+        self._node = str(node)
         self._properties = {
             "process.roles": "broker,controller",
-            "node.id": str(node),
+            "node.id": self._node,
             "controller.quorum.voters": voters or f"{node}@127.0.0.1:{controller}",
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
@@ -189,15 +195,7 @@ class LocalKafka:
         properties = self.data / "server.properties"
         if not (self.data / "log/meta.properties").exists():
             properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
-            tool = [*java, "kafka.tools.StorageTool", "format"]
-            done = subprocess.run(  # noqa: S603
-                # One word, since an id may begin with a hyphen.
-                [*tool, f"--cluster-id={self._cluster}", "-c", str(properties), *self.format_arguments],
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                raise RuntimeError(f"kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
+            self._format(folder, java, properties)
         with (self.data / "server.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
                 [*java[:1], *more, *java[1:], "kafka.Kafka", str(properties)],
@@ -209,6 +207,34 @@ class LocalKafka:
             )
         self._process = process
         self._pid_file.write_text(str(process.pid))
+
+    def _format(self, folder: Path, java: list[str], properties: Path) -> None:
+        """Prepare the storage: what Kafka's tool made once is kept, and put beside this broker's own ids.
+
+        Anew it costs another start of Java each time, for the same few bytes.
+        """
+        kept, made = folder / FORMATTED, self.data / "log" / FORMATTED
+        if kept.exists() and not self.format_arguments:
+            made.parent.mkdir(parents=True)
+            shutil.copyfile(kept, made)
+            ids = {"version": "1", "cluster.id": self._cluster, "node.id": self._node, "directory.id": _new_id()}
+            (made.parent / "meta.properties").write_text("".join(f"{key}={value}\n" for key, value in ids.items()))
+            return
+        done = subprocess.run(  # noqa: S603
+            # One word, since an id may begin with a hyphen.
+            [
+                *(*java, "kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster}"),
+                *("-c", str(properties), *self.format_arguments),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
+        if not self.format_arguments:
+            copy = kept.with_suffix(f".{uuid.uuid4().hex}")
+            shutil.copyfile(made, copy)
+            copy.rename(kept)
 
     def _answers(self) -> bool:
         # The socket may be open before the broker serves; then whoever connects waits.

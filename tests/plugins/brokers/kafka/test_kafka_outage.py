@@ -59,7 +59,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
         kafka.start()
         yield Victim(kafka, proxied, behind, folder, why_large)
     finally:
-        kafka.stop()
+        kafka.kill()
         if not why_large:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 

@@ -116,7 +116,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         kafka.start()
         yield Secured(folder, f"127.0.0.1:{port}", f"127.0.0.1:{mutual_port}", kafka.port)
     finally:
-        kafka.stop()
+        kafka.kill()
 
 
 async def refusal(broker: Kafka, tmp_path: Path) -> str:
