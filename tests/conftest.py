@@ -1,7 +1,8 @@
 """What holds for all tests."""
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from faults.running import Launcher
 from forked_program import Forker
 
 # How long an example takes says more about who else uses the machine than about the code.
-settings.register_profile("streamweaver", deadline=None, max_examples=50)
+settings.register_profile("streamweaver", deadline=None, max_examples=30)
 settings.register_profile("long", settings.get_profile("streamweaver"), max_examples=2_000)  # by `make soak`
 settings.load_profile("streamweaver")
 
@@ -20,7 +21,19 @@ os.environ.pop("COLUMNS", None)
 
 HERE = Path(__file__).parent
 
+# Also for the pytest that a test starts in a new folder: its tables of characters take seconds to make.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(HERE.parent / ".hypothesis"))
+
 LONG = [
+    "browser/test_page_streams.py",
+    "browser/test_page_safety.py",
+    "browser/test_page_pipeline.py",
+    "browser/test_page_units.py",
+    "browser/test_page_line.py",
+    "browser/test_page_cost.py",
+    "browser/test_page_alerts.py",
+    "browser/test_page_letters.py",
+    "browser/test_page_access.py",
     "core/cli/test_cli_workers.py",
     "docs/test_docs_pages.py",
     "plugins/brokers/kafka/test_kafka_outage.py",
@@ -50,7 +63,7 @@ LONG = [
     "plugins/brokers/kafka/test_kafka_run.py",
     "repo/test_speed.py",
 ]
-"""The files that take longest, the longest first."""
+"""The files that take longest, the longest first; those of the browser have a run of their own."""
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +84,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: a worker that comes to one last would keep all others waiting."""
     places = {HERE / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from what stays to the end: the tests themselves, in every worker by the thousand."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()

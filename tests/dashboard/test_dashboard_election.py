@@ -1,6 +1,6 @@
 """Which of several dashboards tells of alerts."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver_dashboard.election import LISTEN_MS, RENEW_MS, SILENT_MS, Election
@@ -85,7 +85,6 @@ def test_a_clock_that_was_set_back_keeps_nobody_silent_for_long():
     assert other.to_say(earlier + SILENT_MS)["announcer"] == "other"
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(

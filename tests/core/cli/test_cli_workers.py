@@ -24,7 +24,7 @@ from streamweaver.retry import Backoff
 from streamweaver_brokers.kafka import Kafka
 
 PROGRAM = Path(sys.executable).parent / "streamweaver"
-RECORDS, KEYS, SIZE = 12_000, 30, 10
+RECORDS, KEYS, SIZE = 6_000, 30, 10
 
 PIPELINE = """\
 name: {name}
@@ -134,11 +134,11 @@ def orders(
     monkeypatch.chdir(tmp_path)
     # Padded, since the producer takes a few hundred KiB at once, whatever its rate.
     rows = [
-        {"key": f"k{n % KEYS}", "seq": n // KEYS, "value": n * 7 % 1000, "padding": "." * 500} for n in range(RECORDS)
+        {"key": f"k{n % KEYS}", "seq": n // KEYS, "value": n * 7 % 1000, "padding": "." * 1_000} for n in range(RECORDS)
     ]
     Path("orders.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = Path("orders.yaml")
-    path.write_text(PIPELINE.format(name=name, servers=kafka_address, rate=1_500, size=SIZE))
+    path.write_text(PIPELINE.format(name=name, servers=kafka_address, rate=750, size=SIZE))
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.runtime.runtime_kit import ManualClock, batch, context, step, turns_of_others
@@ -129,7 +129,6 @@ def naive(values: list[Any], kinds: list[str], states: list[dict[Any, Any]]) -> 
     return out, failed
 
 
-@settings(max_examples=150, deadline=None)
 @given(STEPS, st.lists(RECORDS, min_size=1, max_size=3))
 async def test_it_is_one_record_after_the_other(steps: list[Any], batches: list[Any]) -> None:
     """Outputs, failures and state are those of a naive loop, for any steps and failures, over the batches of a unit."""

@@ -1,7 +1,7 @@
 """The rate of a producer: exact over time, at once at first, bounded when it catches up."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.runtime.runtime_kit import ManualClock
@@ -60,7 +60,6 @@ async def test_a_charge_is_paid_for() -> None:
     assert clock.seconds - before == pytest.approx(1.0)
 
 
-@settings(max_examples=50)
 @given(st.floats(1.0, 5000.0), st.lists(st.integers(1, 300), min_size=1, max_size=30))
 async def test_never_more_than_the_rate(rate: float, asks: list[int]) -> None:
     """At no moment have more records been granted than the rate has let fall due."""

@@ -121,7 +121,7 @@ class AgainstDicts(RuleBasedStateMachine):
         assert self.lane.stored == {msgspec.msgpack.encode(key): value for key, value in self.durable.items()}
 
 
-AgainstDicts.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+AgainstDicts.TestCase.settings = settings(stateful_step_count=30)
 test_it_is_a_dict_with_savepoints = AgainstDicts.TestCase
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver import Batch, Record
@@ -72,7 +72,6 @@ def column_of(data):
 # -- line -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
 @given(history, st.sampled_from(["last", "mean", "range"]))
 def test_a_client_that_follows_a_line_holds_what_a_snapshot_shows(seen, steps, show):
     """Snapshot and deltas lead to exactly the state that a fresh client gets."""
@@ -88,7 +87,6 @@ def test_a_client_that_follows_a_line_holds_what_a_snapshot_shows(seen, steps, s
                     assert held[name] == fresh[name], name
 
 
-@settings(max_examples=150, deadline=None)
 @given(history)
 def test_a_line_holds_last_mean_and_range_of_each_step(seen, steps):
     """Each point is worked out from just the records of its step and series."""
@@ -194,7 +192,6 @@ def naive_window(past, now, span, width):
     ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(history, st.booleans())
 def test_bars_are_counts_or_sums_over_the_span(seen, steps, summed):
     """Bars equal a count (or sum) of the records of the newest slots."""
@@ -216,7 +213,6 @@ def test_bars_are_counts_or_sums_over_the_span(seen, steps, summed):
         )
 
 
-@settings(max_examples=100, deadline=None)
 @given(history)
 def test_a_heatmap_holds_what_bars_hold(seen, steps):
     """Cells of the grid are the counts of both fields together."""
@@ -247,7 +243,6 @@ def test_bars_run_out_when_records_stop(seen):
     assert view.take(START + 14_000) is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 40), st.sampled_from("ab")), max_size=40))
 def test_a_window_forgets_exactly_the_old_slots(steps):
     """Totals are those of the newest slots, whatever the order of arrival."""
@@ -265,7 +260,6 @@ def test_a_window_forgets_exactly_the_old_slots(steps):
 # -- number ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
 @given(history, st.sampled_from(["mean", "min", "max", "sum", "count", "rate"]))
 def test_a_number_is_the_figure_of_its_span(seen, steps, show):
     """The value equals the figure over just the records of the span."""
@@ -320,7 +314,6 @@ def test_a_number_has_a_trend(seen):
 # -- table ----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -370,7 +363,6 @@ def test_a_table_learns_its_columns(seen):
 # -- feed -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), max_size=30), st.integers(1, 20))
 def test_a_sample_shows_some_and_counts_the_rest(seen, steps, rate):
     """Shown and hidden add up; never more than the rate; in order; and the newest is among them."""
