@@ -126,6 +126,7 @@ def without_network(programs: Path) -> dict[str, str]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_QUIET": "1",
         "PYTEST_ADDOPTS": "-q -p no:cacheprovider",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # Authors have not the plugins of these tests, which take time to load.
         "PYTHONDONTWRITEBYTECODE": "1",
         "NO_COLOR": "1",
     }

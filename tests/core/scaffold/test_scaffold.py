@@ -51,7 +51,7 @@ def test_they_install_keep_their_promises_and_run(tmp_path: Path) -> None:
     target, folders = tmp_path / "installed", {kind: tmp_path / kind for kind in KINDS}
     for kind, folder in folders.items():
         create(kind, f"brand_new_{kind}", folder)
-    env = {**os.environ, "PYTHONPATH": str(target)}
+    env = {**os.environ, "PYTHONPATH": str(target), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     pip = ("pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", target)
     run(*pip, *folders.values(), cwd=tmp_path, env=env)
     for kind, folder in folders.items():
