@@ -1,16 +1,16 @@
-"""Taking lanes over: the predecessor is fenced, then offsets and state are read as they are committed."""
+"""Taking lanes over: they are claimed, then offsets and state are read as they are committed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
 from streamweaver import BrokerError
-from streamweaver_brokers.kafka.failure import described, persevering, retrying
+from streamweaver_brokers.kafka.claim import Claim, Claims
+from streamweaver_brokers.kafka.failure import persevering
 from streamweaver_brokers.kafka.lane import Lane
-from streamweaver_brokers.kafka.offsets import of_member
-from streamweaver_brokers.kafka.sender import Sender
+from streamweaver_brokers.kafka.offsets import Held
 from streamweaver_brokers.kafka.table import Table, restore
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Acquisition:
     def __init__(self, member: "Membership", *, single: bool) -> None:
         self._member = member
         self._single = single
+        self._claims = Claims(member)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._tables: dict[int, Table] = {}
 
@@ -74,21 +75,17 @@ class Acquisition:
         parts = member.share(number)
         if parts is None:
             return
-        sender = None
-        if session.transactional:
-            name = "single" if self._single else str(number)
-            sender = Sender(session.clients, f"{member.group}.{name}", session.transaction_seconds)
+        begins = await session.cluster.begins(parts)
+        claim, held = (
+            await self._claimed(number, begins) if session.transactional else (None, await self._claims.held(parts))
+        )
+        committed = {part: offset for part in parts if part in held and (offset := held[part].offset) is not None}
         try:
-            if sender is not None:
-                async with described(f"starting the producer of group {member.group}, lane {number}", session.step):
-                    await sender.start()
-            committed = await self._committed(parts)
-            begins = await session.cluster.begins(parts)
             ends = await session.cluster.ends(parts)
             tables = await self._restored(number, parts)
             # From here on nothing is awaited: a rebalance comes before or after.
             starts = {part: max(begins[part], committed.get(part, begins[part])) for part in parts}
-            lane = Lane(member, number, starts=starts, committed=committed, tables=tables, sender=sender)
+            lane = Lane(member, number, starts=starts, committed=committed, tables=tables, claim=claim)
             for part, offset in committed.items():
                 if offset < begins[part]:
                     lane.inbox.lose(part, begins[part] - offset, begins[part])
@@ -97,16 +94,21 @@ class Acquisition:
                     lane.inbox.move(part, begins[part])
             member.adopt(lane)
         except BaseException:
-            if sender is not None:
-                await sender.close()
+            if claim is not None:
+                claim.release()
             raise
 
-    async def _committed(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        return await retrying(
-            lambda: of_member(self._member.consumer, parts),
-            f"asking for the offsets of group {self._member.group}",
-            self._member.session.step,
-        )
+    async def _claimed(
+        self, number: int, begins: Mapping[TopicPartition, int]
+    ) -> tuple[Claim, dict[TopicPartition, Held]]:
+        member = self._member
+        transactions = await member.transactions()
+        # What an earlier tenure of ours committed last, or gave up, comes first.
+        await transactions.drained()
+        # Who reads nothing, as a producer, has a claim on the state topic, which is what its group is about.
+        places = begins or {TopicPartition(member.state_topic, 0): 0}
+        alone = self._single or member.shares >= await member.width()
+        return await self._claims.claim("single" if self._single else str(number), places, transactions, at_once=alone)
 
     async def _restored(self, number: int, parts: Sequence[TopicPartition]) -> dict[int, Table]:
         """Return the lane's tables as they are committed now; what is left of an earlier tenure is read on."""

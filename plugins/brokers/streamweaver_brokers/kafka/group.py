@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -17,6 +17,7 @@ from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.local_copy import LocalCopies
 from streamweaver_brokers.kafka.table import Table
+from streamweaver_brokers.kafka.transactions import Transactions
 from streamweaver_brokers.kafka.watch import Watch
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Membership:
         self._owners: dict[TopicPartition, Lane] = {}
         self._assigned: dict[int, list[TopicPartition]] = {}
         self._acquisition = Acquisition(self, single=single)
+        self._transactions: Transactions | None = None
+        self._starting = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
         self._identity: tuple[str, int] | None = None
@@ -98,8 +101,7 @@ class Membership:
         self._running = asyncio.create_task(self._run())
 
     async def _join(self) -> None:
-        width = max([await self.session.cluster.partitions(topic) for topic in self._topics], default=1)
-        await self.session.widen_state(self.state_topic, width)
+        await self.session.widen_state(self.state_topic, await self.width())
         try:
             await self._connect()
         except FAILURES as error:
@@ -131,6 +133,8 @@ class Membership:
             # A static member is not said good-bye for; then its partitions would wait for it to come back.
             coordinator._group_instance_id = None  # noqa: SLF001
         await end(self.consumer)
+        if self._transactions is not None:
+            await self._transactions.close()
         if self._ending:
             await asyncio.wait(self._ending)
         self._queue.put_nowait(None)
@@ -330,7 +334,11 @@ class Membership:
                 self._resume(lane)
             elif lane.is_alive:
                 lane.lose("its partitions moved to another worker")
-                self._end_soon(lane)
+                if lane.idle.is_set():
+                    # Not only when the engine gives it back: its next owner waits for it.
+                    lane.give_up()
+                else:
+                    self._soon(lane.cut())
         for number in wanted.keys() - kept:
             self._acquisition.begin(number, 0.0)
         self.settled.set()
@@ -354,10 +362,40 @@ class Membership:
             if not lane.inbox.is_full(part):
                 self.consumer.resume(part)
 
-    def _end_soon(self, lane: Lane) -> None:
-        task = asyncio.create_task(lane.cut())
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    # -- transactions -----------------------------------------------------------------------------
+
+    async def transactions(self) -> Transactions:
+        """Return what the lanes commit by; new ones after others have ended."""
+        async with self._starting:
+            if self._transactions is None:
+                made = Transactions(self)
+                await made.start()
+                self._transactions = made
+            return self._transactions
+
+    def ended(self, transactions: Transactions) -> None:
+        """Have the lanes begin anew whose transactions have ended."""
+        assert transactions.failure is not None, "they have ended"
+        if self._transactions is transactions:
+            self._transactions = None
+        for lane in self._lanes.values():
+            if lane.claim is not None and lane.claim.transactions is transactions:
+                lane.begin_anew(transactions.failure, transactions.seconds)
+        self._soon(transactions.close())
+
+    @property
+    def shares(self) -> int:
+        """How many lanes are ours."""
+        return len(self._assigned)
+
+    async def width(self) -> int:
+        """Return how many lanes the group has."""
+        return max([await self.session.cluster.partitions(topic) for topic in self._topics], default=1)
 
     # -- acquiring lanes --------------------------------------------------------------------------
 

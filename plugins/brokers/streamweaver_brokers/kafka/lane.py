@@ -1,20 +1,20 @@
-"""One lane: the partitions of one number, their state, and the producer that commits both; and its units of work."""
+"""One lane: the partitions of one number and their state; and its units of work."""
 
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from streamweaver import BrokerError, Fetched, LaneLostError, Rows
 from streamweaver_brokers._columns import check_columns
-from streamweaver_brokers.kafka.client import end
+from streamweaver_brokers.kafka.claim import Claim
 from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
 from streamweaver_brokers.kafka.inbox import Inbox
 from streamweaver_brokers.kafka.packer import Packer, pack
-from streamweaver_brokers.kafka.sender import Batches, Sender
+from streamweaver_brokers.kafka.sender import Batches
 from streamweaver_brokers.kafka.table import POSITION, Table, state_rows, stored_key
 
 if TYPE_CHECKING:
@@ -123,12 +123,13 @@ class Lane:
         starts: dict[TopicPartition, int],
         committed: dict[TopicPartition, int],
         tables: dict[int, Table],
-        sender: Sender | None,
+        claim: Claim | None,
     ) -> None:
         self.number = number
         self.tables = tables
         self.inbox = Inbox(starts, member.space)
-        self.sender = sender
+        self.claim = claim
+        """By what it commits; None where rows and offsets are stored one after the other."""
         self.released = asyncio.Event()
         self.idle = asyncio.Event()
         """Set while no commit is under way."""
@@ -254,13 +255,10 @@ class Lane:
         self._member.note(unit.marks)
         for part, found in changes.items():
             self.tables[part.partition].wrote(found, now, ends.get(part))
-        if self.sender is not None and self.sender.is_worn:
-            self.lose("its producer has sent as many records as one can")
-            self._member.renew(self, 0.0)
 
     async def _store(self, batches: Batches, marks: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        if self.sender is not None:
-            return await self.sender.commit(batches, marks, self._member.group)
+        if self.claim is not None:
+            return await self.claim.commit(self, batches, marks)
         ends = await self._member.session.send(batches) if batches else {}
         # Only when everything is durable; what was sent and is not marked will come again.
         if marks:
@@ -268,21 +266,28 @@ class Lane:
                 await self._member.consumer.commit(dict(marks))
         return ends
 
-    def _failed(self, error: BaseException, seconds: float) -> None:
-        """End the tenure after a failed commit; raises what the engine is to be told."""
+    def begin_anew(self, error: BaseException, seconds: float) -> None:
+        """End the tenure after a commit that failed, and begin a new one if that may help."""
+        if self._lost is not None:
+            return
         fenced = isinstance(error, ProducerFenced)
         reason = text(error)
-        if self.sender is not None and seconds > self._member.session.transaction_seconds:
+        if self.claim is not None and seconds > self._member.session.transaction_seconds:
             # The broker says the same as of a newer producer.
             reason += f"; it took {seconds:.1f} s, more than transaction_seconds, after which the broker undoes it"
         self.lose(f"a commit failed ({reason})")
+        if lasting(error) is not None:
+            return
+        # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
+        self._member.renew(self, self._member.session.fenced_seconds if fenced else 0.0)
+        self._member.log("warning", "kafka lane begins anew", lane=self.number, reason=reason)
+
+    def _failed(self, error: BaseException, seconds: float) -> NoReturn:
+        """End the tenure after a failed commit; raises what the engine is to be told."""
+        self.begin_anew(error, seconds)
         known = lasting(error)
         if known is not None:
             raise known from error
-        # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
-        self._member.renew(self, self._member.session.fenced_seconds if fenced else 0.0)
-        log = self._member.session.log
-        log("warning", "kafka lane begins anew", group=self._member.group, lane=self.number, reason=reason)
         raise LaneLostError(f"group {self._member.group}, lane {self.number}: {self._lost}") from error
 
     def _check_sizes(self, changes: Mapping[TopicPartition, Mapping[bytes, bytes | None]]) -> None:
@@ -302,18 +307,20 @@ class Lane:
         """Give the lane back."""
         self.lose("the lane has been released")
         try:
-            await self._close()
+            self.give_up()
+            if self.claim is not None:
+                await self.claim.transactions.drained()
             await self._member.keep(self.tables)
         finally:
             self.released.set()
             self._member.let_go(self)
 
-    async def _close(self) -> None:
-        sender, self.sender = self.sender, None
-        if sender is not None:
-            await sender.close()
+    def give_up(self) -> None:
+        """Leave the lane to whoever is next, who then need not fence us."""
+        if self.claim is not None:
+            self.claim.release()
 
     async def cut(self) -> None:
-        """Break off a commit that hangs."""
-        if self.sender is not None and not self.idle.is_set():
-            await end(self.sender._producer, leave=False)  # noqa: SLF001
+        """Break off a commit that hangs, and with it all that is committed together with it."""
+        if self.claim is not None:
+            await self.claim.transactions.cut()

@@ -19,6 +19,9 @@ Batches: TypeAlias = Mapping[TopicPartition, list[BatchBuilder]]
 Ends: TypeAlias = dict[TopicPartition, int]
 """The offset behind what was appended to each partition, as far as the broker has said."""
 
+Marks: TypeAlias = Mapping[TopicPartition, tuple[int, str]]
+"""What a group commits of each partition: an offset, and metadata."""
+
 MOST_SENT = 2_000_000_000
 """Records of one producer to one partition: at 2**31 the client's sequence numbers go wrong."""
 
@@ -58,7 +61,7 @@ class Sender:
         with _guard(self):
             return await self._finish(await self._start_sending(batches))
 
-    async def commit(self, batches: Batches, offsets: Mapping[TopicPartition, int], group: str) -> Ends:
+    async def commit(self, batches: Batches, offsets: Marks, group: str) -> Ends:
         """Append records and commit a group's offsets, all or nothing."""
         with _guard(self):
             async with asyncio.timeout(self._step):
@@ -108,6 +111,10 @@ class Sender:
             if metadata is not None and metadata.offset >= 0:
                 ends[part] = metadata.offset + count
         return ends
+
+    async def cut(self) -> None:
+        """Break off what hangs."""
+        await end(self._producer, leave=False)
 
     async def close(self) -> None:
         """Stop it; an open transaction is undone if that can be done quickly, else by whoever comes next."""

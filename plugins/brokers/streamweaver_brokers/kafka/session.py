@@ -46,6 +46,8 @@ class Session:
         self.log = context.log
         self.data_dir = context.data_dir
         self.instance = instance
+        self.worker = instance or unique
+        """A name that no other process has."""
         self.session_seconds = session_seconds
         self.heartbeat_seconds = session_seconds / 6
         self.fenced_seconds = 2.5 * self.heartbeat_seconds

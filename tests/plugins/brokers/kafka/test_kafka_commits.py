@@ -103,15 +103,15 @@ async def test_a_rebalance_in_a_transaction_undoes_it(launch: Any, monkeypatch: 
 
 
 async def test_a_commit_refused_in_a_rebalance_begins_nothing_by_itself(launch: Any) -> None:
-    """A lane fenced while its partitions move is lost, and no more: the group goes on, and takes it when it is back."""
+    """Lanes that are fenced while one of them moves are lost, and no more: the group goes on, and takes them up."""
     broker, other = [await launch(session_seconds=1.0) for _ in range(2)]
     name, target, group = await topic(broker, 2), await topic(broker), fresh("group")
     await append(broker, name, 1, rows([b"1"]))
     member = await broker.join(group, [name])
     lanes = member.lanes()
-    (_, lane), commit, go_on = await hung_in_a_commit(lanes, name, target)
+    (beside, lane), commit, go_on = await hung_in_a_commit(lanes, name, target)
     # Like a worker that was frozen in a commit: others have fenced it, and its heartbeat hears of the rebalance first.
-    newer = Sender(broker._session.clients, f"{group}.1")
+    newer = Sender(broker._session.clients, lane.claim.transactions.name)
     await newer.start()
     await newer.close()
     second = await other.join(group, [name])
@@ -121,7 +121,12 @@ async def test_a_commit_refused_in_a_rebalance_begins_nothing_by_itself(launch: 
     go_on.set()
     with pytest.raises(LaneLostError, match="ProducerFenced"):
         await asyncio.wait_for(commit, PATIENCE)
+    with pytest.raises(LaneLostError, match="ProducerFenced"):
+        await beside.poll(timeout=0)
     await lane.release()
+    await beside.release()
+    stayed = await asyncio.wait_for(anext(lanes), PATIENCE)
+    assert list(stayed.partitions) == [(name, 0)]
     moved = await asyncio.wait_for(anext(second.lanes()), PATIENCE)
     await step(moved, name, target, await until_rows(moved))
     async with asyncio.timeout(PATIENCE):
@@ -150,14 +155,14 @@ async def test_a_lane_that_is_no_longer_ours_is_not_taken_over(launch: Any) -> N
 def hold(lane: Any, function: str) -> tuple[asyncio.Event, asyncio.Event]:
     """Have a lane's producer hang before a call: returns what says that it does, and what lets it go on."""
     hung, go_on = asyncio.Event(), asyncio.Event()
-    inner = getattr(lane.sender._producer, function)
+    inner = getattr(lane.claim.transactions.sender._producer, function)
 
     async def held(*arguments: Any, **named: Any) -> Any:
         hung.set()
         await go_on.wait()
         return await inner(*arguments, **named)
 
-    setattr(lane.sender._producer, function, held)
+    setattr(lane.claim.transactions.sender._producer, function, held)
     return hung, go_on
 
 
@@ -170,7 +175,7 @@ async def test_a_commit_without_answer_is_looked_up(launch: Any, lost: str) -> N
     member = await broker.join(group, [name])
     lanes = member.lanes()
     lane: Any = await asyncio.wait_for(anext(lanes), PATIENCE)
-    client = lane.sender._producer.client
+    client = lane.claim.transactions.sender._producer.client
     inner = client.send
 
     async def send(node: Any, request: Any, **named: Any) -> Any:

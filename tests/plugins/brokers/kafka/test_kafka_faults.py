@@ -82,7 +82,7 @@ async def test_a_failed_lane_begins_anew(launch) -> None:
     await step(lane, name, target, await until_rows(lane))
     await append(broker, name, 0, rows([b"2"]))
     fetched = await until_rows(lane)
-    lane.sender.broken = True
+    lane.claim.transactions.sender.broken = True
     with pytest.raises(LaneLostError):
         await step(lane, name, target, fetched)
     with pytest.raises(LaneLostError):
@@ -110,13 +110,13 @@ async def test_a_commit_cancelled_anywhere_is_whole(launch, when: int) -> None:
         steps = ["begin_transaction", "send_offsets_to_transaction", "send_batch", "commit_transaction"]
         reached = asyncio.Event()
         if when < len(steps):
-            inner = getattr(lane.sender._producer, steps[when])
+            inner = getattr(lane.claim.transactions.sender._producer, steps[when])
 
             async def noticed(*arguments: Any, **named: Any) -> Any:
                 reached.set()
                 return await inner(*arguments, **named)
 
-            setattr(lane.sender._producer, steps[when], noticed)
+            setattr(lane.claim.transactions.sender._producer, steps[when], noticed)
             await reached.wait()
         for _ in range(when - len(steps) + 1):
             await asyncio.sleep(0)

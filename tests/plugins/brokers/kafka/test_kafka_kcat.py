@@ -62,7 +62,7 @@ async def test_kcat_sees_transactions_as_a_whole(launch: Any, kafka_address: str
     async def fails() -> None:
         raise TimeoutError
 
-    lane.sender._producer.commit_transaction = fails
+    lane.claim.transactions.sender._producer.commit_transaction = fails
     unit = lane.begin()
     unit.append(target, 0, rows([b"given up"]))
     with pytest.raises(LaneLostError, match="no answer in time"):
