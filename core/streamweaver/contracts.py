@@ -215,6 +215,12 @@ class Sink(Protocol):
     the engine split the batch until the bad record stands alone. In each case nothing of that batch may have been
     written, or writing it again must do no harm.
 
+    A sink may have `write_all(batches)`, in the same form as `write`: several batches in one step, for a store where a
+    step costs more than what is in it (a sync, a transaction, a request). It is called in place of `write` when more
+    than one batch waits, with all of them in order; of one partition there may be several. What is said of `write` and
+    its batch goes for `write_all` and all of its batches, except that `BadRecord` is as good as any other error: the
+    engine then gives each batch to `write` alone.
+
     `batch.topic` is the topic that the records belong to, also when they are dead letters that are replayed. (For a
     sink with `committed` it is the one that their offsets belong to: the stage's replay topic.) The stage's `timeout`
     bounds `async` writes only.

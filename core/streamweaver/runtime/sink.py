@@ -21,7 +21,7 @@ from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import call, opened
 from streamweaver.runtime.reading import through
 from streamweaver.runtime.scope import GATHERING, IDLE, OpenSteps, Scope, make_steps, step_context
-from streamweaver.runtime.writing import WRITE, writer
+from streamweaver.runtime.writing import WRITE, Handed, writer
 
 Records = list[Record]
 
@@ -128,8 +128,7 @@ class _SinkLane:
                 before = dict(self._marks)
                 cancelled = None
                 try:
-                    for rows in fetched:
-                        await self._take(rows)
+                    await self._take(fetched)
                     # State is stored with the offsets that it follows from, so it is never put off.
                     due = not self._lazy or time.monotonic() - self._marked_at >= LAZY_SECONDS or self._work.changed
                     if self._marks and due:
@@ -206,31 +205,47 @@ class _SinkLane:
                 stage_offset=committed,
             )
 
-    async def _take(self, rows: Fetched) -> None:
-        """Process and write one partition's rows."""
-        scope = self._scope
-        for part in self._work.parts(rows):
-            done = await self._work.transform(part)
-            if self._own_offsets and self._work.changed:
-                # Before the write: behind it the sink would go on without the state.
-                raise RunError(
-                    "a step of this sink keeps state, which cannot be stored with the sink's own offset; use a flow"
-                )
-            await self._letters.record(part, done.letters)
-            records = [record for made in done.outcome.parts for record in made]
-            if not records:
-                continue
-            self._work.tally.out += len(records)
-            scope.activity.now("writing")
-            # A sink that keeps its own offsets needs the topic that they count in, also for replayed records.
-            topic = part.rows.topic if self._own_offsets else part.topic
-            batch = Batch(records, topic, rows.partition, part.rows.offsets[0], part.rows.next_offset - 1)
-            async with scope.turn:
-                await self._write(batch, part)
-            scope.metrics.latency.add_ages(
-                scope.clock.now(), [r.timestamp for r in records if type(r.timestamp) is int]
+    async def _take(self, fetched: list[Fetched]) -> None:
+        """Process and write what was read; a sink that takes several batches at once gets all of it in one call."""
+        handed: list[Handed] = []
+        for rows in fetched:
+            for part in self._work.parts(rows):
+                batch = await self._batch(part)
+                if batch is not None:
+                    handed.append((batch, part))
+                if handed and not self._write.together:
+                    await self._hand_over(handed)
+                    handed = []
+        if handed:
+            await self._hand_over(handed)
+        self._marks.update({(rows.topic, rows.partition): rows.next_offset for rows in fetched})
+
+    async def _batch(self, part: Part) -> Batch | None:
+        """Process a part and record its dead letters; returns what is left to be written, None for nothing."""
+        done = await self._work.transform(part)
+        if self._own_offsets and self._work.changed:
+            # Before the write: behind it the sink would go on without the state.
+            raise RunError(
+                "a step of this sink keeps state, which cannot be stored with the sink's own offset; use a flow"
             )
-        self._marks[rows.topic, rows.partition] = rows.next_offset
+        await self._letters.record(part, done.letters)
+        records = [record for made in done.outcome.parts for record in made]
+        if not records:
+            return None
+        # A sink that keeps its own offsets needs the topic that they count in, also for replayed records.
+        topic = part.rows.topic if self._own_offsets else part.topic
+        return Batch(records, topic, part.rows.partition, part.rows.offsets[0], part.rows.next_offset - 1)
+
+    async def _hand_over(self, handed: list[Handed]) -> None:
+        """Write batches, and account for them."""
+        scope = self._scope
+        self._work.tally.out += sum(len(batch) for batch, _ in handed)
+        scope.activity.now("writing")
+        async with scope.turn:
+            await self._write(handed)
+        now = scope.clock.now()
+        for batch, _ in handed:
+            scope.metrics.latency.add_ages(now, [r.timestamp for r in batch.records if type(r.timestamp) is int])
 
     async def _write_failed(self, record: Record, error: Exception, part: Part) -> None:
         """Settle a record that the sink refuses."""

@@ -1,8 +1,8 @@
-"""Handing a batch to a sink: retries, time-outs, and finding the records that the sink refuses."""
+"""Handing batches to a sink: retries, time-outs, and finding the records that the sink refuses."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
@@ -22,11 +22,26 @@ Refused: TypeAlias = Callable[[Record, Exception, Part], Awaitable[None]]
 """Told of each record that the sink refuses, in order, before later records are written."""
 
 
-def writer(scope: Scope, sink: Any, refused: Refused) -> Callable[[Batch, Part], Awaitable[None]]:
-    """Return a function that writes a batch whole, whichever form the sink has.
+Handed: TypeAlias = tuple[Batch, Part]
+"""A batch, and the rows that it was made of."""
 
-    It raises Fatal, or Retriable when the sink stays unavailable: an outage must not turn records into dead letters.
-    """
+
+class Write(Protocol):
+    """Writes batches whole, whichever form the sink has."""
+
+    @property
+    def together(self) -> bool:
+        """Whether the sink gains by being given several batches at once; if not, none is to wait for another."""
+
+    async def __call__(self, handed: Sequence[Handed], /) -> None:
+        """Return when all of it is durable, but for the records that were refused.
+
+        Raises Fatal, or Retriable when the sink stays unavailable: an outage must not turn records into dead letters.
+        """
+
+
+def writer(scope: Scope, sink: Any, refused: Refused) -> Write:
+    """Return what writes to a sink; Fatal when the sink has no form that can be written to."""
     threads = scope.sink_threads
     # A call in a thread cannot be ended, and a second one beside it would write twice.
     seconds = None if threads is not None else scope.stage.timeout_seconds
@@ -37,7 +52,8 @@ def writer(scope: Scope, sink: Any, refused: Refused) -> Callable[[Batch, Part],
     if isinstance(sink, RecordSink):
         return _RecordWriter(scope, verb(sink.write_record), seconds, refused)
     if isinstance(sink, Sink):
-        return _BatchWriter(scope, verb(sink.write), seconds, refused)
+        several = verb(sink.write_all) if hasattr(sink, "write_all") else None
+        return _BatchWriter(scope, verb(sink.write), several, seconds, refused)
     raise Fatal(f"{type(sink).__name__} has neither write nor write_record")
 
 
@@ -49,9 +65,10 @@ class _RecordWriter:
     write: Callable[[Any], Awaitable[None]]
     seconds: float | None
     refused: Refused
+    together: bool = attrs.field(default=False, init=False)
 
-    async def __call__(self, batch: Batch, part: Part) -> None:
-        for record in batch.records:
+    async def __call__(self, handed: Sequence[Handed], /) -> None:
+        for record, part in ((record, part) for batch, part in handed for record in batch.records):
             try:
                 await insist(self.scope, self.write, record, self.seconds)
             except (Fatal, Retriable):
@@ -62,14 +79,38 @@ class _RecordWriter:
 
 @attrs.define
 class _BatchWriter:
-    """For sinks that take batches: a batch that fails is split until the bad record stands alone."""
+    """For sinks that take batches: a batch that fails is split until the bad record stands alone.
+
+    Several batches go to `write_all`, if the sink has it. When that fails for what is in them they are written one
+    after the other, so that only `write` has to find a bad record.
+    """
 
     scope: Scope
     write: Callable[[Any], Awaitable[None]]
+    write_all: Callable[[Any], Awaitable[None]] | None
     seconds: float | None
     refused: Refused
 
-    async def __call__(self, batch: Batch, part: Part) -> None:
+    @property
+    def together(self) -> bool:
+        return self.write_all is not None
+
+    async def __call__(self, handed: Sequence[Handed], /) -> None:
+        if self.write_all is not None and len(handed) > 1:
+            try:
+                await insist(self.scope, self.write_all, [batch for batch, _ in handed], self.seconds)
+                return
+            except (Fatal, Retriable):
+                raise
+            except Exception as error:
+                # Not a warning: whatever is wrong is told by the dead letters that follow, if it is a record.
+                self.scope.log(
+                    "debug", "batches are written one by one", stage=self.scope.stage.name, error=said(error)
+                )
+        for batch, part in handed:
+            await self._whole(batch, part)
+
+    async def _whole(self, batch: Batch, part: Part) -> None:
         # Spans of records that are still to be written, or (with an error) refused, the next one last. No recursion:
         # every record of a batch may be bad.
         waiting: list[tuple[int, int, Exception | None]] = [(0, len(batch), None)]

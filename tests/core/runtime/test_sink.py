@@ -312,6 +312,54 @@ async def test_a_sink_that_was_set_back_goes_on_where_its_group_stands(
     assert ledger.rows == [("a", n) for n in range(12)]
 
 
+WIDE = PIPELINE.replace("name: t\n", "name: t\ntopics: {a: {partitions: 4}}\n").replace("to: a}", "to: a, key: n}")
+
+
+@sink("wide", delivery="exactly_once")
+@attrs.define
+class Wide(Ledger):
+    """Takes all that waits at once, rows and offsets; refuses one, and crashes as told."""
+
+    calls: ClassVar[list[int]] = []
+    bad: ClassVar[int | None] = None
+
+    def write(self, batch: Batch) -> None:
+        self.write_all([batch])
+
+    def write_all(self, batches: list[Batch]) -> None:
+        Wide.calls.append(len(batches))
+        for batch in batches:
+            for index, record in enumerate(batch):
+                if record.value["n"] == Wide.bad:
+                    raise BadRecord(index, "bad")
+        for batch in batches:
+            Ledger.rows += [(batch.topic, r.value["n"]) for r in batch]
+            Ledger.offsets[batch.topic, batch.partition] = batch.last_offset + 1
+        if Ledger.crashes:
+            Ledger.crashes -= 1
+            raise Fatal("crash after the write")
+
+
+@pytest.mark.parametrize("bad", [None, 3])
+@pytest.mark.parametrize("crashes", [0, 2])
+async def test_what_waits_in_all_partitions_is_one_step(
+    tmp_path: Path, ledger: Any, bad: int | None, crashes: int
+) -> None:
+    """A sink with `write_all` gets one call for a poll; each record is stored once, or is a dead letter, once."""
+    Wide.calls, Wide.bad, ledger.crashes = [], bad, crashes
+    ran = await run_async(WIDE % ("wide", ""), [numbers, Wide], data_dir=tmp_path)
+    assert sorted(ledger.rows) == [("a", n) for n in range(10) if n != bad]
+    assert [(x.step, x.reason) for x in ran.dead_letters] == ([] if bad is None else [("write", "bad")])
+    assert Wide.calls[0] > 1
+    assert sum(ledger.offsets.values()) == 10
+    if bad is None:
+        assert len(Wide.calls) == 1
+    broker = ran.plan.broker.build()
+    await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path, role="tool"))
+    assert sum((await broker.offsets("t.s")).values()) == 10
+    await broker.close()
+
+
 async def test_replay_does_not_move_a_sinks_own_offsets(tmp_path: Path, ledger: Any) -> None:
     """Replayed records count in their own topic, so the offset of the original one stays."""
     ran = await go(ledger, tmp_path)

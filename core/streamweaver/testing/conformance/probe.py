@@ -10,7 +10,10 @@ import attrs
 from streamweaver.graph.plan import Plan, PluginUse
 from streamweaver.plugin import ATTRIBUTE
 
-VERBS = ("open", "close", "produce", "process", "process_record", "tick", "write", "write_record", "committed")
+VERBS = (
+    *("open", "close", "produce", "process", "process_record", "tick"),
+    *("write", "write_all", "write_record", "committed"),
+)
 
 
 class Probe:

@@ -5,8 +5,9 @@ import os
 import stat
 import threading
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -14,7 +15,10 @@ from streamweaver import Batch, Fatal, Seconds, SinkContext, Size, option, sink
 from streamweaver_sinks.file.parts import Names, unknown_placeholder
 from streamweaver_sinks.file.rows import RECORD_FIELDS, Csv, Ndjson
 from streamweaver_sinks.file.state import StateFile
-from streamweaver_sinks.file.writer import Writer
+from streamweaver_sinks.file.writer import Piece, Writer
+
+_Mark: TypeAlias = tuple[int, int, int]
+"""Tells batches of a partition apart: first and last offset, checksum of the rows."""
 
 
 def _usable(instance: "File", _attribute: Any, path: Path) -> None:
@@ -85,8 +89,8 @@ class File:
 
     _rows: Ndjson | Csv | None = attrs.field(default=None, init=False, repr=False)
     _writer: Writer | None = attrs.field(default=None, init=False, repr=False)
-    _written: dict[tuple[str, int], tuple[int, int, int]] = attrs.field(factory=dict, init=False, repr=False)
-    """By topic and partition: offsets and checksum of the last batch, to know it if it comes again."""
+    _written: dict[tuple[str, int], set[_Mark]] = attrs.field(factory=dict, init=False, repr=False)
+    """By topic and partition: the batches that came last, to know them if they come again."""
     # A write that was timed out or cancelled goes on in its thread, so others must wait for its end.
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
@@ -150,19 +154,31 @@ class File:
     def write(self, batch: Batch) -> None:
         """Append a batch; when it returns, its rows and offset are durable.
 
-        The batch that was written last is not written again: it comes twice when its write was timed out too early.
+        What was written last is not written again: it comes twice when a part of it found no room on the disk.
         """
+        self.write_all([batch])
+
+    def write_all(self, batches: Sequence[Batch]) -> None:
+        """Append batches with one sync for the rows of all and one for their offsets, or two for each part begun."""
         with self._lock:
             rows, writer = self._rows, self._writer
             if rows is None or writer is None:
                 raise Fatal("file: written before it was opened")
-            encoded = rows.encode(batch)
-            place = (batch.topic, batch.partition)
-            written = (batch.first_offset, batch.last_offset, zlib.crc32(encoded))
-            if self._written.get(place) == written:
-                return
-            writer.append(encoded, rows.header(), rows.columns, *place, batch.last_offset + 1)
-            self._written[place] = written
+            # All are encoded before any is stored, since a record that cannot be a row is found here.
+            came: dict[tuple[str, int], set[_Mark]] = {}
+            fresh: list[tuple[Piece, _Mark]] = []
+            for batch in batches:
+                encoded, place = rows.encode(batch), (batch.topic, batch.partition)
+                mark = (batch.first_offset, batch.last_offset, zlib.crc32(encoded))
+                if mark not in self._written.get(place, ()):
+                    fresh.append((Piece(encoded, *place, batch.last_offset + 1), mark))
+                came.setdefault(place, set()).add(mark)
+            while fresh:
+                count = writer.append([piece for piece, _ in fresh], rows.header(), rows.columns)
+                for piece, mark in fresh[:count]:
+                    self._written.setdefault((piece.topic, piece.partition), set()).add(mark)
+                del fresh[:count]
+            self._written.update(came)
 
     def committed(self, topic: str, partition: int) -> int | None:
         """Return the offset after the last record in the file."""

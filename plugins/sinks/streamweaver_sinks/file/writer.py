@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +20,17 @@ TAIL_BYTES = 4096
 """How much of the file's end is compared with what was written."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@attrs.frozen
+class Piece:
+    """A batch as it stands in a file."""
+
+    rows: bytes
+    topic: str
+    partition: int
+    end: int
+    """The offset after it."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -128,8 +139,8 @@ class Writer:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def append(self, rows: bytes, header: bytes, columns: list[str], topic: str, partition: int, offset: int) -> None:
-        """Add rows, durably, and note the offset after them.
+    def append(self, pieces: Sequence[Piece], header: bytes, columns: list[str]) -> int:
+        """Add the first pieces, as many as belong into one part, durably and as one; return how many these are.
 
         Retriable when the disk is full: nothing of the rows is left. Fatal when the file is no longer what it was; it
         must be opened again then.
@@ -138,28 +149,42 @@ class Writer:
             raise Fatal("file: it is not open")
         try:
             self._check_unchanged()
-            if self._is_due(len(rows)):
+            if self._is_due(len(pieces[0].rows)):
                 self._rotate()
             elif not self.state.size and self.names.date(self.now()) != self.state.date:
                 self._rename_empty()
         except OSError as error:
             self._refuse(error, "rotate")
         state = self.state
-        data = rows if state.size else header + rows
+        head = b"" if state.size else header
+        added = self._fitting(pieces, state.size + len(head))
+        data = head + b"".join(piece.rows for piece in added)
         self._write(data)
         self._last = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self._last + data)[-TAIL_BYTES:]
         state.size += len(data)
         state.tail = zlib.crc32(self._last)
         state.opened = state.opened or self.now()
         state.columns = columns
-        partitions = state.offsets.setdefault(topic, {})
-        partitions[partition] = max(offset, partitions.get(partition, 0))
+        for piece in added:
+            partitions = state.offsets.setdefault(piece.topic, {})
+            partitions[piece.partition] = max(piece.end, partitions.get(piece.partition, 0))
         try:
             self.state_file.save(state)
         except OSError as error:
             # Whether it counts is known only after the state is read again.
             self._close_part()
             raise Fatal(f"file: cannot save {self.state_file.path}: {error.strerror or error}") from error
+        return len(added)
+
+    def _fitting(self, pieces: Sequence[Piece], size: int) -> Sequence[Piece]:
+        """Return the first piece, which goes into this part however large it is, and those that fit behind it."""
+        if self.rotate_bytes is None:
+            return pieces
+        for index, piece in enumerate(pieces):
+            size += len(piece.rows)
+            if index and size > self.rotate_bytes:
+                return pieces[:index]
+        return pieces
 
     def _write(self, data: bytes) -> None:
         try:

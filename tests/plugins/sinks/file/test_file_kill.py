@@ -27,15 +27,30 @@ sink = File(path=folder / "out.ndjson", rotate_bytes=int(sys.argv[2]) or None, d
 sink.open(FakeContext(data_dir=folder / "state"))
 ends = [sink.committed("t", p) or 0 for p in (0, 1)]
 print(*ends, flush=True)
+turn = 0
 while True:
+    batches = []
     for partition in (0, 1):
         first = ends[partition]
         numbers = range(first, first + 1 + first % 40)
         records = [Record({"p": partition, "n": n, "pad": "x" * (n % 50)}) for n in numbers]
-        sink.write(Batch(records, "t", partition, first, first + len(records) - 1))
+        batches.append(Batch(records, "t", partition, first, first + len(records) - 1))
         ends[partition] += len(records)
-        print(partition, ends[partition], flush=True)
+    turn += 1
+    if turn % 3:
+        sink.write_all(batches)
+        print(*ends, flush=True)
+    else:
+        for batch in batches:
+            sink.write(batch)
+            acknowledged = [end if batch.partition or not p else 0 for p, end in enumerate(ends)]
+            print(*acknowledged, flush=True)
 """
+
+
+def told(acknowledged: list[int], line: bytes) -> list[int]:
+    """Take in what the writer says is durable, by partition."""
+    return [max(before, int(word)) for before, word in zip(acknowledged, line.split(), strict=True)]
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(60, marks=pytest.mark.soak)])
@@ -56,15 +71,13 @@ def test_kill_9_at_random_moments(tmp_path: Path, rotate_bytes: int, durability:
             assert after >= before
         # A moment that is random in the writer's work, not in its start: some writes, then some microseconds.
         for _ in range(chance.randrange(1, 40)):
-            partition, end = map(int, child.stdout.readline().split())
-            acknowledged[partition] = end
+            acknowledged = told(acknowledged, child.stdout.readline())
         for _ in range(chance.randrange(0, 20_000)):
             pass
         os.kill(child.pid, signal.SIGKILL)
         for line in child.stdout.read().splitlines(keepends=True):
             if line.endswith(b"\n"):
-                partition, end = map(int, line.split())
-                acknowledged[partition] = end
+                acknowledged = told(acknowledged, line)
         child.wait()
         child.stdout.close()
 

@@ -14,7 +14,7 @@ from streamweaver.record import Batch, Record
 from streamweaver.runtime.plugin_life import call
 from streamweaver.runtime.scope import IDLE
 from streamweaver.testing.conformance.bench import Bench, Running, bench
-from streamweaver.testing.conformance.clock import AsleepClock
+from streamweaver.testing.conformance.clock import AsleepClock, QuickClock
 from streamweaver.testing.conformance.probe import Probe
 from streamweaver.testing.conformance.promises.life import Leftovers, same_instance
 from streamweaver.testing.conformance.promises.quick import blocks_the_loop
@@ -33,6 +33,7 @@ FAULTS = Need(
     lambda suite: suite.fail is not None and suite.restore is not None,
 )
 BAD = Need("needs bad=, a value that it must refuse", lambda suite: suite.bad is not ...)
+SEVERAL = Need("it has no write_all", lambda suite: hasattr(suite.build(), "write_all"))
 PLAIN = Need("its write is async, or declared blocking", lambda suite: _plain(suite))
 
 LARGE = 3_000
@@ -44,6 +45,9 @@ ODD_TEXTS = ["", "ключ-鍵-🔑", "مفتاح", "'quoted', \"twice\", \\n; {
 
 _OUTAGE_SECONDS = 0.5
 """How long a sink may take to notice that its destination is away."""
+
+_TOGETHER = {"records": 3, "wait": "1ms"}
+"""Has the engine cut what waits into batches of three, which it hands over together."""
 
 ODD_KEYS = [None, b"", "ключ-鍵-🔑".encode(), b"\xff\x00\xfe", b"k" * 300, b"plain"]
 
@@ -60,7 +64,18 @@ def _plain(suite: Suite) -> bool:
 
 def _instead(of: Callable[..., Any]) -> Callable[[Any], Any]:
     """Return a wrap that calls `of(call, item)` in place of the sink's verb."""
-    return lambda plugin: Probe(plugin, write=of, write_record=of)
+    return lambda plugin: Probe(plugin, write=of, write_all=of, write_record=of)
+
+
+def _twice(own: Callable[..., Any], item: Any) -> Any:
+    """Write what is given two times."""
+
+    async def again(first: Any) -> None:
+        await first
+        await own(item)
+
+    first = own(item)
+    return again(first) if asyncio.iscoroutine(first) else own(item)
 
 
 def _numbers(suite: Suite, start: int, end: int) -> list[Any]:
@@ -190,11 +205,10 @@ async def a_tombstone_costs_only_itself(suite: Suite, folder: Path) -> None:
 # -- refused records ------------------------------------------------------------------------------
 
 
-async def _with_bad(suite: Suite, folder: Path, bad: set[int]) -> None:
-    count = 8
+async def _with_bad(suite: Suite, folder: Path, bad: set[int], count: int = 8, **words: Any) -> None:
     values = [suite.bad if number in bad else suite.record(number) for number in range(count)]
     good = [number for number in range(count) if number not in bad]
-    async with bench(suite, folder) as made:
+    async with bench(suite, folder, **words) as made:
         await made.process(values)
         letters = sorted(letter.offset for letter in await made.dead_letters())
         assert letters == sorted(bad), f"records {sorted(bad)} of {count} are bad, the dead letters are of {letters}"
@@ -307,23 +321,14 @@ async def offsets_are_stored_with_the_records(suite: Suite, folder: Path) -> Non
 @SINK.promise(ONCE, READS, guards="exactly_once")
 async def a_repeated_batch_is_stored_once(suite: Suite, folder: Path) -> None:
     """It claims exactly_once: a batch that is written twice, as after a time-out, is stored once."""
-
-    def write(own: Callable[..., Any], item: Any) -> Any:
-        first = own(item)
-        return _then(first, own, item) if asyncio.iscoroutine(first) else own(item)
-
-    async def _then(first: Any, own: Callable[..., Any], item: Any) -> None:
-        await first
-        await own(item)
-
     async with bench(suite, folder) as made:
-        await made.process(_numbers(suite, 0, 5), _instead(write))
+        await made.process(_numbers(suite, 0, 5), _instead(_twice))
         _once(await made.stored(), "when its batch comes twice")
 
 
-async def _crash_after_write(made: Bench, suite: Suite) -> int:
-    """Let the stage fail when five records have been written, and before their offset is committed."""
-    end = await made.feed(_numbers(suite, 0, 5))
+async def _crash_after_write(made: Bench, suite: Suite, count: int = 5) -> int:
+    """Let the stage fail when so many records have been written, and before their offset is committed."""
+    end = await made.feed(_numbers(suite, 0, count))
     written = 0
 
     async def crash(first: Any) -> None:
@@ -336,7 +341,7 @@ async def _crash_after_write(made: Bench, suite: Suite) -> int:
 
     def write(own: Callable[..., Any], item: Any) -> Any:
         nonlocal written
-        written += len(item) if isinstance(item, Batch) else 1
+        written += 1 if isinstance(item, Record) else sum(map(len, item)) if isinstance(item, list) else len(item)
         first = own(item)
         return crash(first) if asyncio.iscoroutine(first) else _crash()
 
@@ -374,6 +379,83 @@ async def cancelled_in_the_middle(suite: Suite, folder: Path) -> None:
             await _caught_up(made, running, end)
         found = set(await made.stored())
         _compare([*found], range(4), "after it was cancelled in a write")
+
+
+# -- several batches at once ----------------------------------------------------------------------
+
+
+@SINK.promise(SEVERAL, LASTING, READS, guards="at_least_once")
+async def several_batches_are_stored(suite: Suite, folder: Path) -> None:
+    """When `write_all` returns all of its batches are stored, in order."""
+    found: list[int] = []
+    returned: list[int] = []
+
+    async def looked(answer: Any, count: int) -> None:
+        if inspect.isawaitable(answer):
+            await answer
+        returned.append(count)
+        found.extend(await made.stored())
+
+    def write_all(own: Callable[..., Any], batches: Any) -> Any:
+        # Of a sink in a thread, whose call cannot wait for the event loop, it is looked at when the stage has gone on.
+        if suite.plugin.blocking:
+            own(batches)
+            returned.append(len(batches))
+            return None
+        return looked(own(batches), len(batches))
+
+    async with bench(suite, folder, batch=_TOGETHER) as made:
+        end = await made.feed(_numbers(suite, 0, 9))
+        async with made.running(lambda plugin: Probe(plugin, write_all=write_all)) as running:
+            await running.settled(end)
+            stored = found or await made.stored()
+        assert returned, "write_all raised an error for good records"
+        assert returned == [3], f"3 batches were handed over at once, write_all was called with {returned}"
+        _compare(stored, range(9), "when write_all has returned (close is too late)")
+        assert list(dict.fromkeys(stored)) == sorted(set(stored)), "the batches of write_all are out of order"
+
+
+@SINK.promise(SEVERAL, BAD)
+async def a_bad_record_among_several_batches_costs_only_itself(suite: Suite, folder: Path) -> None:
+    """Of several batches with a bad record that one becomes a dead letter; all others are stored once."""
+    await _with_bad(suite, folder, {4}, count=9, batch=_TOGETHER)
+
+
+@SINK.promise(SEVERAL, ONCE, READS, guards="exactly_once")
+async def several_batches_that_come_again_are_stored_once(suite: Suite, folder: Path) -> None:
+    """It claims exactly_once: batches that are given to `write_all` twice are stored once."""
+    async with bench(suite, folder, batch=_TOGETHER) as made:
+        await made.process(_numbers(suite, 0, 9), _instead(_twice))
+        _once(await _holds(made, range(9), "when their batches come twice"), "when its batches come twice")
+
+
+@SINK.promise(SEVERAL, LASTING, READS, guards="at_least_once")
+async def restart_after_several_batches_loses_nothing(suite: Suite, folder: Path) -> None:
+    """After a crash behind `write_all` a new start leaves everything stored; once, if it claims exactly_once."""
+    async with bench(suite, folder, batch=_TOGETHER) as made:
+        await _crash_after_write(made, suite, 9)
+        await made.process(_numbers(suite, 9, 12))
+        found = await _holds(made, range(12), "after a crash and a restart")
+        if suite.plugin.delivery == "exactly_once":
+            _once(found, "after a crash and a restart")
+
+
+@SINK.promise(SEVERAL, FAULTS, guards="at_least_once")
+async def several_batches_wait_for_their_destination(suite: Suite, folder: Path) -> None:
+    """While its destination is away none of several batches counts as written, and none of their records is refused."""
+    async with bench(suite, folder, batch=_TOGETHER) as made:
+        end = await _first_three(made, suite)
+        made.clock = asleep = AsleepClock()
+        async with _outage(suite):
+            later = await made.feed(_numbers(suite, 3, 12))
+            async with made.running() as running:
+                await _tried(running, asleep)
+                done = max(running.done_to, await made.committed())
+        assert done <= end, f"{done - end} records count as written while the destination is away"
+        made.clock = QuickClock()
+        async with made.running() as running:
+            await _caught_up(made, running, later)
+        await _no_letters(made)
 
 
 # -- a destination that comes and goes ------------------------------------------------------------
@@ -483,3 +565,12 @@ async def does_not_block_the_loop(suite: Suite, folder: Path) -> None:
             await made.process([suite.record(made.fed)], wrap)
 
         await blocks_the_loop(once, "write", "write_record", "open", "close")
+
+    if not hasattr(suite.build(), "write_all"):
+        return
+    async with bench(suite, folder, "several", batch=_TOGETHER) as made:
+
+        async def several(wrap: Callable[[Any], Any]) -> None:
+            await made.process(_numbers(suite, made.fed, made.fed + 6), wrap)
+
+        await blocks_the_loop(several, "write_all")

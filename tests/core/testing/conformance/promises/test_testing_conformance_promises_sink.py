@@ -1,6 +1,7 @@
 """Each promise of a sink is one that a sink can break, and no other promise tells."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -139,6 +140,31 @@ class Bound(Shelf):
 
     def close(self) -> None:
         assert self.thread == threading.get_ident()
+
+
+@sink("shelf", example="{use: shelf}")
+@attrs.define(eq=False, slots=False)
+class Stack(Shelf):
+    """Store several batches in one step."""
+
+    def write_all(self, batches: list[Batch]) -> Any:
+        self.store([number for batch in batches for number in self.numbers(batch)])
+
+
+@sink("shelf", delivery="exactly_once", example="{use: shelf}")
+@attrs.define(eq=False, slots=False)
+class Tome(Ledger):
+    """Store rows and offset of several batches in one step, without those that come again."""
+
+    def write_all(self, batches: list[Batch]) -> Any:
+        held = self.ledger()
+        self.add(held, [batch for batch in batches if batch.last_offset >= held["next"]])
+
+    def add(self, held: dict[str, Any], batches: list[Batch]) -> None:
+        """Keep the rows of batches beside those that are held."""
+        numbers = [number for batch in batches for number in self.numbers(batch)]
+        if batches:
+            self.keep({"next": batches[-1].last_offset + 1, "rows": held["rows"] + numbers})
 
 
 # -- batches --------------------------------------------------------------------------------------
@@ -324,6 +350,53 @@ class Stubborn(Shelf):
             await asyncio.sleep(60)
 
 
+# -- several batches at once ----------------------------------------------------------------------
+
+
+@broken("several_batches_are_stored")
+class Upturned(Stack):
+    """Store the last of several batches first."""
+
+    def write_all(self, batches: list[Batch]) -> Any:
+        super().write_all(batches[::-1])
+
+
+@broken("a_bad_record_among_several_batches_costs_only_itself")
+class Piecemeal(Stack):
+    """Store one of several batches after the other, though the next may be refused."""
+
+    def write_all(self, batches: list[Batch]) -> Any:
+        for batch in batches:
+            self.write(batch)
+
+
+@broken("several_batches_that_come_again_are_stored_once", delivery="exactly_once")
+class Credulous(Tome):
+    """Store several batches whenever they come."""
+
+    def write_all(self, batches: list[Batch]) -> Any:
+        self.add(self.ledger(), batches)
+
+
+@broken("restart_after_several_batches_loses_nothing", delivery="exactly_once")
+class Torn(Tome):
+    """Know where it stands, and not what of: when nine rows are there at the start they get lost."""
+
+    def open(self, context: Any) -> None:
+        super().open(context)
+        if len(self.ledger()["rows"]) == 9:
+            self.keep({"next": 9, "rows": []})
+
+
+@broken("several_batches_wait_for_their_destination")
+class Careless(Stack):
+    """Take several batches for stored when the shelf is away."""
+
+    def write_all(self, batches: list[Batch]) -> Any:
+        with contextlib.suppress(Retriable):
+            super().write_all(batches)
+
+
 # -- a destination that comes and goes ------------------------------------------------------------
 
 
@@ -428,7 +501,7 @@ SUITE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("healthy", [Shelf, Once, Ledger, Bound])
+@pytest.mark.parametrize("healthy", [Shelf, Once, Ledger, Bound, Stack, Tome])
 def test_healthy_sinks_keep_every_promise(healthy: type, caught: Any) -> None:
     """What the broken ones are made of breaks no promise."""
     assert caught(healthy, **SUITE) == {}
