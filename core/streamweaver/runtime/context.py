@@ -1,9 +1,7 @@
 """What the engine lends to plugins: the contexts of the contracts, made real."""
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
@@ -13,6 +11,7 @@ from streamweaver.metrics import StageMetrics
 from streamweaver.record import Record
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.state import StateView
+from streamweaver.runtime.thread import Thread
 from streamweaver.text import clean
 
 P = ParamSpec("P")
@@ -33,20 +32,20 @@ class Log(Protocol):
 class Threads:
     """One thread for a stage's blocking code, started at the first use."""
 
-    _pool: ThreadPoolExecutor | None = None
+    _thread: Thread | None = None
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call in the thread; calls queue up."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix=THREAD_NAME)
-        call = functools.partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        if self._thread is None:
+            self._thread = Thread(THREAD_NAME)
+        result: T = await self._thread.run(functools.partial(function, *args, **kwargs))
+        return result
 
     def close(self) -> None:
         """Let the thread end after what it is doing."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
 
 
 @attrs.define
