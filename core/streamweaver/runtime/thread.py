@@ -50,7 +50,7 @@ class Thread:
             pass
 
     def _next(self) -> bool:
-        """Make the next call; returns False at the end. Here, so that nothing of it is held while waiting for another."""
+        """Make the next call; returns False at the end. Here, so that none is held while waiting for another."""
         call = self._calls.get()
         if call is None:
             return False
