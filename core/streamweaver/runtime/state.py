@@ -1,7 +1,6 @@
 """A step's state in one partition: committed values of the lane, with the changes of the open unit over them."""
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -10,21 +9,27 @@ from streamweaver.contracts import Lane
 
 Key: TypeAlias = str | bytes | int
 
+_KEYS = frozenset({str, bytes, int})
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 _ABSENT: Any = object()
+_UNKNOWN: Any = object()
 
-_CACHED = 100_000
-"""Committed values kept decoded, per step and partition; the least recently used go first."""
+_HALF = 64_000
+"""At least so many of the values used last are kept decoded, per step and partition; at most twice as many."""
 
 
 class StateView:
     """What a plugin sees as `context.state`; also the engine's handle on what changed.
 
-    Layers, looked at in this order: `_touched` (read or written since the last save, decoded), `_cache` (decoded, as
-    of the last save), `_saved` (the open unit's changes, encoded) and the lane's committed values. A touched value
-    leaves the cache: if what touched it fails it is forgotten, because the plugin may have changed it in place.
+    Layers, looked at in this order: `_touched` (read or written since the last save, decoded), the cache (decoded, as
+    of the last save), `_saved` (the open unit's changes, encoded) and the lane's committed values. If what touched a
+    value fails, the cache forgets it, because the plugin may have changed it in place.
+
+    The cache has two halves. What is used goes into the newer one; when that is full the older one is forgotten, and
+    the newer one takes its place. So no order is kept, which would cost more than all else here.
     """
 
     def __init__(self, lane: Lane, store: str, partition: int) -> None:
@@ -36,15 +41,15 @@ class StateView:
         self._saved: dict[bytes, bytes | None] = {}
         self._unsettled: set[Key] = set()
         """Keys of what is saved; their values in the cache are void if the unit is."""
-        self._cache: OrderedDict[Key, Any] = OrderedDict()
-        """Ordered, since a plain dict walks over all that has left it to find its first."""
+        self._newer: dict[Key, Any] = {}
+        self._older: dict[Key, Any] = {}
 
     # -- the plugin's side ----------------------------------------------------------------------
 
     def get(self, key: Key, default: Any = None, /) -> Any:
         """Return the value, or `default`."""
-        value = self._touched.get(key, _ABSENT)
-        if value is _ABSENT and key not in self._touched:
+        value = self._touched.get(key, _UNKNOWN)
+        if value is _UNKNOWN:
             value = self._load(key)
         return default if value is _ABSENT else value
 
@@ -55,8 +60,8 @@ class StateView:
         return value
 
     def __setitem__(self, key: Key, value: Any, /) -> None:
-        _check(key)
-        self._cache.pop(key, None)
+        if type(key) not in _KEYS:
+            _check(key)
         self._touched[key] = value
         self._changed.add(key)
 
@@ -80,10 +85,12 @@ class StateView:
                 yield name, value
 
     def _load(self, key: Key) -> Any:
-        _check(key)
-        if key in self._cache:
-            value = self._cache.pop(key)
-        else:
+        if type(key) not in _KEYS:
+            _check(key)
+        value = self._newer.get(key, _UNKNOWN)
+        if value is _UNKNOWN:
+            value = self._older.get(key, _UNKNOWN)
+        if value is _UNKNOWN:
             encoded = _encode(key)
             if encoded in self._saved:
                 data = self._saved[encoded]
@@ -102,21 +109,23 @@ class StateView:
 
     def encoded(self) -> dict[bytes, bytes | None]:
         """Return the changes since the last `save`; None stands for a deleted value. Raises for what cannot be kept."""
-        values = ((key, self._touched[key]) for key in self._changed)
-        return {_encode(key): None if value is _ABSENT else _encode(value) for key, value in values}
+        touched = self._touched
+        return {_encode(key): None if (value := touched[key]) is _ABSENT else _encode(value) for key in self._changed}
 
     def save(self, encoded: dict[bytes, bytes | None]) -> None:
         """Keep what `encoded` returned, whatever becomes of the next record or batch of the unit."""
         self._saved.update(encoded)
         self._unsettled.update(self._changed)
-        # An absent value is not worth a place.
-        self._cache.update((key, value) for key, value in self._touched.items() if value is not _ABSENT)
-        while len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
-        self.restore()
+        # What is absent is remembered as well, as long as there is place.
+        self._newer.update(self._touched)
+        if len(self._newer) > _HALF:
+            self._older, self._newer = self._newer, {}
+        self._touched.clear()
+        self._changed.clear()
 
     def restore(self) -> None:
         """Forget what was touched since the last `save`."""
+        self._forget(self._touched)
         self._touched.clear()
         self._changed.clear()
 
@@ -127,14 +136,18 @@ class StateView:
     def rollback(self) -> None:
         """Forget the whole open unit."""
         self.restore()
-        for key in self._unsettled:
-            self._cache.pop(key, None)
+        self._forget(self._unsettled)
         self.committed()
 
     def committed(self) -> None:
         """The open unit is durable: what it saved is the lane's now."""
         self._saved.clear()
         self._unsettled.clear()
+
+    def _forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._newer.pop(key, None)
+            self._older.pop(key, None)
 
 
 def _check(key: object) -> None:

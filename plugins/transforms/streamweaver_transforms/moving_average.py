@@ -70,17 +70,20 @@ class MovingAverage:
             value = record.value
             try:
                 number, key = read_number(value), read_key(value)
-                window, parts = windows[key]
+                known = windows.get(key)
             except (KeyError, TypeError):
                 number, key = self._check(index, value)
-                stored = list(state.get(key, ()))[-size:]
-                window, parts = windows[key] = (stored, [] if short else exact(stored))
+                known = windows.get(key)
             if type(number) is int and -BIGGEST < number < BIGGEST:
                 number = float(number)
             elif type(number) is not float or number - number != 0.0:  # NaN and infinity leave NaN
                 number, key = self._check(index, value)
-            if type(key) is not str and type(key) is not int:  # True and 1.0 find the window of 1
+            if type(key) is not str and (known is None or type(key) is not int):  # True and 1.0 find the window of 1
                 self._check(index, value)
+            if known is None:
+                stored = state.get(key, [])[-size:]
+                known = windows[key] = (stored, [] if short else exact(stored))
+            window, parts = known
             window.append(number)
             if short:
                 if len(window) > size:

@@ -161,17 +161,29 @@ def test_reading_from_what_is_remembered_asks_nobody() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The values that were used longest ago are forgotten first, and read again when they are wanted."""
-    monkeypatch.setattr(module, "_CACHED", 2)
+    monkeypatch.setattr(module, "_HALF", 2)
     lane = Lane()
     view = view_of(lane)
-    for key in ("a", "b", "c"):
+    for key in "abcdefg":
         view[key] = key
         view.save(view.encoded())
     commit(view, lane)
-    assert [view[key] for key in ("c", "b")] == ["c", "b"]
+    assert [view[key] for key in "gfed"] == list("gfed")
     assert lane.reads == 0
-    assert view["a"] == "a"
-    assert lane.reads == 1
+    assert [view[key] for key in "abc"] == list("abc")
+    assert lane.reads == 3
+
+
+def test_a_value_that_was_changed_in_place_is_forgotten_when_that_fails() -> None:
+    """It is read again, from where it was stored before."""
+    lane = Lane()
+    view = view_of(lane)
+    view["a"] = [1]
+    view.save(view.encoded())
+    commit(view, lane)
+    view["a"].append(2)
+    view.restore()
+    assert view["a"] == [1]
 
 
 def test_touched_tells_reading_and_writing_since_the_last_save() -> None:
