@@ -83,8 +83,6 @@ class Membership:
         self._owners: dict[TopicPartition, Lane] = {}
         self._assigned: dict[int, list[TopicPartition]] = {}
         self._acquisition = Acquisition(self, single=single)
-        self._transactions: Transactions | None = None
-        self._starting = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
         self._identity: tuple[str, int] | None = None
@@ -133,8 +131,7 @@ class Membership:
             # A static member is not said good-bye for; then its partitions would wait for it to come back.
             coordinator._group_instance_id = None  # noqa: SLF001
         await end(self.consumer)
-        if self._transactions is not None:
-            await self._transactions.close()
+        await self._acquisition.close()
         if self._ending:
             await asyncio.wait(self._ending)
         self._queue.put_nowait(None)
@@ -321,24 +318,26 @@ class Membership:
         before, now = self._identity, self._identity_now()
         stayed = before is not None and now is not None and now == (before[0], before[1] + 1)
         wanted = self._by_lane(parts)
-        kept = {
+        returned = {
             number
             for number, lane in self._lanes.items()
-            if stayed and lane.is_alive and number in wanted and set(lane.inbox.positions()) == set(wanted[number])
+            if stayed and number in wanted and set(lane.inbox.positions()) == set(wanted[number])
         }
         self._owners.clear()
         self._assigned = wanted
         self._assignor.owned = sorted(wanted)
         for number, lane in self._lanes.items():
-            if number in kept:
-                self._resume(lane)
-            elif lane.is_alive:
+            if lane.is_alive and number not in returned:
                 lane.lose("its partitions moved to another worker")
                 if lane.idle.is_set():
                     # Not only when the engine gives it back: its next owner waits for it.
                     lane.give_up()
                 else:
-                    self._soon(lane.cut())
+                    lane.cut()
+        # Only now: what is cut ends others, too.
+        kept = {number for number in returned if self._lanes[number].is_alive}
+        for number in kept:
+            self._resume(self._lanes[number])
         for number in wanted.keys() - kept:
             self._acquisition.begin(number, 0.0)
         self.settled.set()
@@ -367,26 +366,22 @@ class Membership:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    # -- transactions -----------------------------------------------------------------------------
-
-    async def transactions(self) -> Transactions:
-        """Return what the lanes commit by; new ones after others have ended."""
-        async with self._starting:
-            if self._transactions is None:
-                made = Transactions(self)
-                await made.start()
-                self._transactions = made
-            return self._transactions
+    # -- for claims -------------------------------------------------------------------------------
 
     def ended(self, transactions: Transactions) -> None:
         """Have the lanes begin anew whose transactions have ended."""
-        assert transactions.failure is not None, "they have ended"
-        if self._transactions is transactions:
-            self._transactions = None
+        failure = transactions.failure
+        assert failure is not None, "they have ended"
         for lane in self._lanes.values():
             if lane.claim is not None and lane.claim.transactions is transactions:
-                lane.begin_anew(transactions.failure, transactions.seconds)
-        self._soon(transactions.close())
+                lane.begin_anew(failure)
+        if not self._left:
+            self._soon(transactions.close())
+        if not isinstance(failure.error, FAILURES) and not isinstance(failure.error, BrokerError):
+            self.offer(BrokerError(f"group {self.group}: {failure.error!r}"))
+        elif (known := lasting(failure.error)) is not None:
+            # Perhaps no lane was committing, and nobody else would hear of it.
+            self.offer(known)
 
     @property
     def shares(self) -> int:
@@ -406,7 +401,7 @@ class Membership:
         """
         if self._lanes.get(lane.number) is lane and self.settled.is_set() and not self._left:
             self._pause(lane)
-            self._acquisition.begin(lane.number, wait)
+            self._acquisition.begin(lane.number, wait, renews=True)
 
     def let_go(self, lane: Lane) -> None:
         """Take note that a lane has been given back."""

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiokafka import TopicPartition
-from aiokafka.errors import ProducerFenced
 
 from streamweaver import BrokerError, Fetched, LaneLostError, Rows
 from streamweaver_brokers._columns import check_columns
 from streamweaver_brokers.kafka.claim import Claim
-from streamweaver_brokers.kafka.failure import FAILURES, described, lasting, text
+from streamweaver_brokers.kafka.failure import FAILURES, FENCED, described, lasting, text
 from streamweaver_brokers.kafka.inbox import Inbox
 from streamweaver_brokers.kafka.packer import Packer, pack
 from streamweaver_brokers.kafka.sender import Batches
 from streamweaver_brokers.kafka.table import POSITION, Table, state_rows, stored_key
+from streamweaver_brokers.kafka.transactions import Failure
 
 if TYPE_CHECKING:
     from streamweaver_brokers.kafka.group import Membership
@@ -111,7 +111,7 @@ class Unit:
 class Lane:
     """A tenure of some partitions. Any failure ends it; the membership then begins a new one, if they are still ours.
 
-    So an error never leaves a lane in doubt: whoever goes on has a new producer (which has fenced the old one), the
+    So an error never leaves a lane in doubt: whoever goes on has a claim of its own (which has fenced the old one), the
     offsets and the state as they are committed, and has forgotten everything else.
     """
 
@@ -239,11 +239,10 @@ class Lane:
         await self._member.settled.wait()
         self.check()
         self.idle.clear()
-        began = time.monotonic()
         try:
             ends = await self._store(every, unit.marks)
         except (*FAILURES, BrokerError) as error:
-            self._failed(error, time.monotonic() - began)
+            self._failed(error)
         except asyncio.CancelledError:
             # It may have been committed, or not.
             self.lose("a commit was cancelled")
@@ -266,11 +265,11 @@ class Lane:
                 await self._member.consumer.commit(dict(marks))
         return ends
 
-    def begin_anew(self, error: BaseException, seconds: float) -> None:
+    def begin_anew(self, failure: Failure) -> None:
         """End the tenure after a commit that failed, and begin a new one if that may help."""
         if self._lost is not None:
             return
-        fenced = isinstance(error, ProducerFenced)
+        error, seconds = failure.error, failure.seconds
         reason = text(error)
         if self.claim is not None and seconds > self._member.session.transaction_seconds:
             # The broker says the same as of a newer producer.
@@ -279,12 +278,12 @@ class Lane:
         if lasting(error) is not None:
             return
         # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
-        self._member.renew(self, self._member.session.fenced_seconds if fenced else 0.0)
+        self._member.renew(self, self._member.session.fenced_seconds if isinstance(error, FENCED) else 0.0)
         self._member.log("warning", "kafka lane begins anew", lane=self.number, reason=reason)
 
-    def _failed(self, error: BaseException, seconds: float) -> NoReturn:
+    def _failed(self, error: BaseException) -> NoReturn:
         """End the tenure after a failed commit; raises what the engine is to be told."""
-        self.begin_anew(error, seconds)
+        self.begin_anew(Failure(error))
         known = lasting(error)
         if known is not None:
             raise known from error
@@ -307,9 +306,9 @@ class Lane:
         """Give the lane back."""
         self.lose("the lane has been released")
         try:
-            self.give_up()
             if self.claim is not None:
-                await self.claim.transactions.drained()
+                self.claim.release()
+                await self.claim.transactions.finish()
             await self._member.keep(self.tables)
         finally:
             self.released.set()
@@ -320,7 +319,7 @@ class Lane:
         if self.claim is not None:
             self.claim.release()
 
-    async def cut(self) -> None:
+    def cut(self) -> None:
         """Break off a commit that hangs, and with it all that is committed together with it."""
         if self.claim is not None:
-            await self.claim.transactions.cut()
+            self.claim.transactions.cut("a commit hangs while its lane moves")

@@ -44,7 +44,7 @@ class Sender:
         self.broken = False
 
     async def start(self) -> None:
-        """Connect. A transactional one fences its predecessor, whose open transaction is undone."""
+        """Connect. A transactional one fences others of its name; an open transaction of theirs is undone."""
         try:
             await self._clients.start(self._producer)
         except BaseException:
@@ -111,10 +111,6 @@ class Sender:
             if metadata is not None and metadata.offset >= 0:
                 ends[part] = metadata.offset + count
         return ends
-
-    async def cut(self) -> None:
-        """Break off what hangs."""
-        await end(self._producer, leave=False)
 
     async def close(self) -> None:
         """Stop it; an open transaction is undone if that can be done quickly, else by whoever comes next."""

@@ -47,7 +47,7 @@ class Session:
         self.data_dir = context.data_dir
         self.instance = instance
         self.worker = instance or unique
-        """A name that no other process has."""
+        """A name that no other process has, unless two were given the same instance name."""
         self.session_seconds = session_seconds
         self.heartbeat_seconds = session_seconds / 6
         self.fenced_seconds = 2.5 * self.heartbeat_seconds

@@ -134,7 +134,7 @@ async def restore(
 ) -> None:
     """Read tables on to the end of their partitions, as it is now.
 
-    To be called when the lane's new producer has started: before that, the end of what may be read (the first open
+    To be called when the lane has been claimed: before that, the end of what may be read (the first open
     transaction) may lie before what the predecessor has committed.
     """
     now = monotonic()

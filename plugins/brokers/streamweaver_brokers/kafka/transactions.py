@@ -1,25 +1,17 @@
-"""The transactions of a membership: what its lanes commit at about the same time goes into one."""
+"""The transactions of a stage in one worker: what its lanes commit at about the same time goes into one."""
 
 import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from collections.abc import Callable
+from typing import TypeAlias
 
 import attrs
 from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streamweaver import BrokerError
-from streamweaver_brokers.kafka.failure import FAILURES, described
-from streamweaver_brokers.kafka.offsets import Held
 from streamweaver_brokers.kafka.sender import Batches, Ends, Marks, Sender
-
-if TYPE_CHECKING:
-    from streamweaver_brokers.kafka.group import Membership
-    from streamweaver_brokers.kafka.lane import Lane
 
 GATHER = 0.2
 """How long a transaction waits for more lanes, as a part of the pause that each of them makes between two.
@@ -27,14 +19,30 @@ GATHER = 0.2
 A transaction costs the same for one lane and for all.
 """
 
+DRAIN_SECONDS = 2.0
+"""How long an end waits for what is under way; longer, and it is broken off: the successor undoes it."""
+
+Wanted: TypeAlias = Callable[[], tuple[Batches, Marks] | None]
+"""Asked when its transaction begins: what is to be stored, or None when that is no longer wanted."""
+
+
+@attrs.frozen
+class Failure:
+    """Why transactions have ended."""
+
+    error: BaseException
+    seconds: float = 0.0
+    """How long the transaction took that failed."""
+
 
 @attrs.frozen(eq=False)
 class _Share:
-    """What one lane wants in a transaction."""
+    """What somebody wants in a transaction."""
 
-    lane: "Lane | None"
-    batches: Batches
-    marks: Marks
+    wanted: Wanted
+    stored: Callable[[], None]
+    at_once: bool
+    # Errors come as results: of those that nobody waits for any more nobody is to be warned.
     done: "asyncio.Future[Ends | BaseException]"
 
 
@@ -46,82 +54,102 @@ class Transactions:
     lost: what they have committed is known only to who reads it anew.
     """
 
-    def __init__(self, member: "Membership") -> None:
-        session = member.session
-        self.name = f"{own_names(member.group, session.worker)}{uuid4().hex}"
-        self.sender = Sender(session.clients, self.name, session.transaction_seconds)
-        self.failure: BaseException | None = None
-        """Why it has ended."""
-        self.seconds = 0.0
-        """How long the transaction took that failed."""
-        self._member = member
-        self._pause_seconds = session.pause_seconds
+    def __init__(
+        self,
+        sender: Sender,
+        name: str,
+        group: str,
+        *,
+        pause_seconds: float,
+        lanes: Callable[[], int],
+        ended: Callable[["Transactions"], None],
+    ) -> None:
+        self.sender = sender
+        self.name = name
+        self.failure: Failure | None = None
+        self._group = group
+        self._pause_seconds = pause_seconds
+        self._lanes = lanes
+        self._ended = ended
         self._ended_at = -math.inf
         """When the last transaction ended, by the event loop's clock."""
         self._waiting: list[_Share] = []
+        self._under_way: list[_Share] = []
         self._running: asyncio.Task[None] | None = None
         self._complete = asyncio.Event()
         """Set when nobody is left to wait for with the next transaction."""
 
-    async def start(self) -> None:
-        """Connect."""
-        async with described(f"starting a producer of group {self._member.group}", self._member.session.step):
-            await self.sender.start()
+    # -- for claims -------------------------------------------------------------------------------
 
-    # -- for lanes --------------------------------------------------------------------------------
+    async def put(self, wanted: Wanted, stored: Callable[[], None]) -> Ends:
+        """Store it with what others commit now, all or nothing; raises what made that fail.
 
-    async def commit(self, lane: "Lane", batches: Batches, offsets: Mapping[TopicPartition, int]) -> Ends:
-        """Store it with what others commit now, all or nothing; raises what made the transaction fail.
-
-        A caller that is cancelled does not take it back.
+        `stored` is called when it is, even if the caller was cancelled meanwhile: that takes nothing back.
         """
-        marks = {part: Held(offset, self.name).written(offset) for part, offset in offsets.items()}
-        found = await asyncio.shield(self._add(_Share(lane, batches, marks, _future())))
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        return _outcome(await asyncio.shield(self._add(wanted, stored, at_once=False)))
 
-    def release(self, marks: Marks) -> None:
-        """Have marks stored that say that partitions are nobody's, behind all that is being committed."""
-        self._add(_Share(None, {}, marks, _future()))
+    def put_at_once(self, wanted: Wanted) -> None:
+        """Have something stored behind all that waits or is under way now."""
+        self._add(wanted, _nothing, at_once=True)
 
     async def drained(self) -> None:
-        """Return when all that waits or is under way now has come to its end."""
-        await asyncio.shield(self._add(_Share(None, {}, {}, _future())))
+        """Return when all that waits or is under way now has been stored; raises when it has not."""
+        _outcome(await asyncio.shield(self._add(lambda: ({}, {}), _nothing, at_once=True)))
 
-    async def cut(self) -> None:
-        """Break off a transaction that hangs."""
-        await self.sender.cut()
+    async def finish(self) -> None:
+        """Wait for what waits or is under way now to come to its end, whichever, in bounded time."""
+        share = self._add(lambda: ({}, {}), _nothing, at_once=True)
+        await asyncio.wait({share}, timeout=DRAIN_SECONDS)
+        if not share.done():
+            self.cut("it hangs")
+
+    def cut(self, why: str) -> None:
+        """Break off what is under way, and end."""
+        running = self._running
+        self._end(Failure(RuntimeError(why)))
+        if running is not None:
+            running.cancel()
 
     async def close(self) -> None:
         """Let what waits come to its end, then stop."""
-        await self.drained()
+        await self.finish()
+        if self.failure is None:
+            self.failure = Failure(RuntimeError("the transactions are closed"))
+        if self._running is not None:
+            await asyncio.wait({self._running})
         await self.sender.close()
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def _add(self, share: _Share) -> "asyncio.Future[Ends | BaseException]":
+    def _add(
+        self, wanted: Wanted, stored: Callable[[], None], *, at_once: bool
+    ) -> "asyncio.Future[Ends | BaseException]":
+        done: asyncio.Future[Ends | BaseException] = asyncio.get_running_loop().create_future()
         if self.failure is not None:
-            share.done.set_result(self.failure)
-            return share.done
-        self._waiting.append(share)
-        if share.lane is None or len(self._waiting) >= self._member.shares:
+            done.set_result(self.failure.error)
+            return done
+        self._waiting.append(_Share(wanted, stored, at_once, done))
+        if at_once or len(self._waiting) >= self._lanes():
             self._complete.set()
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
-        return share.done
+        return done
 
     async def _run(self) -> None:
-        while self._waiting:
-            await self._gather()
-            shares, self._waiting = self._waiting, []
-            # Of a lane that was lost while it waited nothing may be stored: it may be somebody else's by now.
-            lost = [share for share in shares if share.lane is not None and not share.lane.is_alive]
-            for share in lost:
-                share.done.set_result(RuntimeError("the lane was lost before its transaction began"))
-            shares = [share for share in shares if share not in lost]
-            if shares and not await self._store(shares):
-                return
+        began = time.monotonic()
+        try:
+            while self._waiting and self.failure is None:
+                await self._gather()
+                began = time.monotonic()
+                self._under_way, self._waiting = self._waiting, []
+                await self._store()
+                if self.sender.is_worn:
+                    raise RuntimeError("its producer has sent as many records as one can")
+        except asyncio.CancelledError:
+            self._end(Failure(RuntimeError("the transactions were cancelled")))
+            raise
+        except BaseException as error:  # whatever it is, those who wait must hear of it
+            self._end(Failure(error, time.monotonic() - began))
 
     async def _gather(self) -> None:
         """Where records come one after the other give the other lanes a moment: they have mostly got some, too."""
@@ -134,41 +162,50 @@ class Transactions:
                 pass
         self._complete.clear()
 
-    async def _store(self, shares: list[_Share]) -> bool:
-        """Commit one transaction; False when that was the last one."""
+    async def _store(self) -> None:
+        """Commit one transaction."""
         batches: defaultdict[TopicPartition, list[BatchBuilder]] = defaultdict(list)
         marks: dict[TopicPartition, tuple[int, str]] = {}
-        for share in shares:
-            for part, built in share.batches.items():
+        shares = []
+        for share in self._under_way:
+            wanted = share.wanted()
+            if wanted is None:
+                share.done.set_result(RuntimeError("the lane was lost before its transaction began"))
+                continue
+            shares.append(share)
+            for part, built in wanted[0].items():
                 batches[part] += built
-            marks.update(share.marks)
-        began = time.monotonic()
-        try:
-            ends = await self.sender.commit(batches, marks, self._member.group) if batches or marks else {}
-        except (*FAILURES, BrokerError) as error:
-            self._end(error, time.monotonic() - began, shares)
-            return False
-        self._ended_at = asyncio.get_running_loop().time()
+            marks.update(wanted[1])
+        self._under_way = shares
+        ends: Ends = {}
+        if batches or marks:
+            ends = await self.sender.commit(batches, marks, self._group)
+            self._ended_at = asyncio.get_running_loop().time()
+        self._under_way = []
         for share in shares:
+            share.stored()
             share.done.set_result(ends)
-        if self.sender.is_worn:
-            self._end(RuntimeError("its producer has sent as many records as one can"), 0.0, [])
-            return False
-        return True
 
-    def _end(self, error: BaseException, seconds: float, shares: list[_Share]) -> None:
-        self.failure, self.seconds = error, seconds
-        waiting, self._waiting = self._waiting, []
-        # First the lanes end, so that those which wait here find that they have when they go on.
-        self._member.ended(self)
-        for share in (*shares, *waiting):
-            share.done.set_result(error)
-
-
-def own_names(group: str, worker: str) -> str:
-    """Return how the names of all transactions of a worker begin."""
-    return f"{group}.{worker}."
+    def _end(self, failure: Failure) -> None:
+        """Take note of the failure and tell everybody, once."""
+        if self.failure is not None:
+            return
+        self.failure = failure
+        shares = [*self._under_way, *self._waiting]
+        self._under_way, self._waiting = [], []
+        try:
+            # First the lanes end, so that those which wait here find that they have when they go on.
+            self._ended(self)
+        finally:
+            for share in shares:
+                share.done.set_result(failure.error)
 
 
-def _future() -> "asyncio.Future[Ends | BaseException]":
-    return asyncio.get_running_loop().create_future()
+def _outcome(found: Ends | BaseException) -> Ends:
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _nothing() -> None:
+    pass

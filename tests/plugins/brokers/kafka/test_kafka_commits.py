@@ -85,17 +85,26 @@ async def test_a_rebalance_in_a_transaction_undoes_it(launch: Any, monkeypatch: 
     name, target, group = await topic(broker, 2), await topic(broker), fresh("group")
     await append(broker, name, 1, rows([b"1"]))
     member = await broker.join(group, [name])
-    both, commit, go_on = await hung_in_a_commit(member.lanes(), name, target)
+    lanes = member.lanes()
+    both, commit, go_on = await hung_in_a_commit(lanes, name, target)
     second = await other.join(group, [name])
     # The one who stays keeps lane 0; the one who comes gets lane 1, in the middle of whose transaction we are.
     moved = await asyncio.wait_for(anext(second.lanes()), PATIENCE)
     assert list(moved.partitions) == [(name, 1)]
     assert moved.committed(name, 1) is None
+    # Broken off for all who commit with us, and not only when a request has been given up.
+    for each in both:
+        with pytest.raises(LaneLostError):
+            await each.poll(timeout=0)
     go_on.set()
     with pytest.raises(LaneLostError):
         await asyncio.wait_for(commit, PATIENCE)
     await step(moved, name, target, await until_rows(moved))
-    for each in (*both, moved):
+    for each in both:
+        await each.release()
+    again = await asyncio.wait_for(anext(lanes), PATIENCE)
+    assert list(again.partitions) == [(name, 0)]
+    for each in (again, moved):
         await each.release()
     await member.leave()
     await second.leave()
@@ -130,7 +139,7 @@ async def test_a_commit_refused_in_a_rebalance_begins_nothing_by_itself(launch: 
     moved = await asyncio.wait_for(anext(second.lanes()), PATIENCE)
     await step(moved, name, target, await until_rows(moved))
     async with asyncio.timeout(PATIENCE):
-        while member._acquisition._tasks:
+        while member._acquisition.unfinished():
             await asyncio.sleep(0.01)
     await moved.release()
     await second.leave()
@@ -147,7 +156,8 @@ async def test_a_lane_that_is_no_longer_ours_is_not_taken_over(launch: Any) -> N
     member = await broker.join(group, [name])
     await asyncio.wait_for(anext(member.lanes()), PATIENCE)
     member._acquisition.begin(1, 0.0)
-    await asyncio.wait_for(member._acquisition._tasks[1], PATIENCE)
+    await asyncio.wait(member._acquisition.unfinished(), timeout=PATIENCE)
+    assert not member._acquisition.unfinished()
     assert member._queue.empty()
     await member.leave()
 

@@ -7,8 +7,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamweaver.testing.broker import append, fresh, lane_of, rows, topic
+from streamweaver_brokers.kafka.offsets import Held
 
 REFUSALS = [NotCoordinatorError.errno, CoordinatorLoadInProgressError.errno]
 
@@ -56,3 +59,17 @@ async def test_a_tool_that_is_refused_asks_again(launch: Any, monkeypatch: pytes
     left = refuse_first(monkeypatch, AIOKafkaAdminClient, "_send_request")
     assert await (await launch()).offsets(group) == {(name, 0): 1}
     assert left == []
+
+
+@given(offset=st.none() | st.integers(0, 2**62), owner=st.text(max_size=20), begin=st.integers(0, 2**62))
+def test_what_a_group_holds_is_read_as_it_was_written(offset: int | None, owner: str, begin: int) -> None:
+    """An offset and an owner come back; where nothing was consumed the offset is where reading begins."""
+    written, metadata = Held(offset, owner).written(begin)
+    assert written == (begin if offset is None else offset)
+    assert Held.of(written, metadata) == Held(offset, owner)
+
+
+@given(metadata=st.none() | st.text(max_size=20).filter(lambda text: not text.startswith(("read:", "unread:"))))
+def test_an_offset_that_another_program_set_is_nobodys(metadata: str | None) -> None:
+    """Whoever moves a group's offsets while nobody runs need not know of claims."""
+    assert Held.of(5, metadata) == Held(5, "")
