@@ -5,12 +5,12 @@ STAMP    := .venv/.installed
 PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
                 $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS     ?=
-WORKERS  ?= 4
+WORKERS  ?= 6
 COVERAGE ?= 90
 
 TYPED     := core plugins dashboard examples tests/typing tools/reference tools/load tools/release
 # A file stays on one worker, so that what its tests share is started once. The files come in the order of
-# tests/conftest.py. Two workers a core: many tests wait, for a broker or for a process to end.
+# tests/conftest.py. Three workers a core: many tests wait, for a broker or for a process to end.
 PARALLEL   = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK      = -m "not soak and not bench"
 
