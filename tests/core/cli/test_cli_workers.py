@@ -1,6 +1,7 @@
 """`pipeline up --workers N`: a supervisor and its worker processes, on a real Kafka and on brokers that misbehave."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -103,8 +104,18 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> No
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """Return the process ids of the workers."""
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    """Return the process ids of the workers, sorted.
+
+    The kernel's own list, `task/*/children`, may leave some out while a child comes or ends (proc(5)); each child's
+    own word on its parent does not.
+    """
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in brackets, may hold spaces. After it: the state, the parent.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == process.pid:
+                found.append(int(stat.parent.name))
+    return sorted(found)
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, dict[str, Any], str]:
