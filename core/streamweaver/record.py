@@ -56,8 +56,8 @@ def _shown(record: Record) -> tuple[Any, ...]:
 class Batch(Sequence[Record]):
     """Records of one partition, in order, at least one.
 
-    A batch is a sequence of its records. Gaps in the offsets are normal (compaction, filtered records), so
-    `last_offset - first_offset + 1` is no count.
+    A batch is a sequence of its records. Gaps in the offsets are normal (compaction, filtered records, on Kafka the
+    marks of transactions), so `last_offset - first_offset + 1` is no count; `offset` tells that of one record.
     """
 
     records: list[Record]
@@ -65,6 +65,21 @@ class Batch(Sequence[Record]):
     partition: int = 0
     first_offset: int = 0
     last_offset: int = 0
+    # The engine's: the offset of each row that was read. A record's `origin` says which one of them it came from.
+    _row_offsets: Sequence[int] | None = attrs.field(default=None, repr=False, kw_only=True)
+
+    def offset(self, index: int) -> int | None:
+        """Return the offset in `topic` of the record at an index; of one that a step made, that of its input record.
+
+        None for a record that was in no topic yet (a producer's, one that a `tick` made). In a batch that was made by
+        hand the offsets are those from the first to the last; None where these are more or fewer than the records.
+        """
+        rows = self._row_offsets
+        if rows is None:
+            exact = self.last_offset - self.first_offset + 1 == len(self.records)
+            return self.first_offset + range(len(self.records))[index] if exact else None
+        origin = self.records[index].origin
+        return rows[origin] if 0 <= origin < len(rows) else None
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,25 @@ def test_a_batch_is_the_sequence_of_its_records(values: list[int], data: st.Data
     for index, record in enumerate(records):
         assert batch[index] is record
         assert record in batch
+
+
+def test_a_batch_of_the_engine_knows_each_offset() -> None:
+    """By the row that a record came from, whatever is missing between them, and whatever steps made of it."""
+    records = [Record("a", origin=0), Record("b", origin=2), Record("b, again", origin=2), Record("new")]
+    batch = Batch(records, "t", 0, 5, 11, row_offsets=[5, 8, 9])
+    assert [batch.offset(index) for index in range(4)] == [5, 9, 9, None]
+    assert [attrs.evolve(batch, records=records[1:]).offset(index) for index in (0, -1)] == [9, None]
+    assert "row_offsets" not in repr(batch)
+
+
+def test_a_batch_made_by_hand_counts_its_offsets() -> None:
+    """From the first to the last, and only where these are as many as the records."""
+    whole = Batch([Record(1), Record(2)], "t", 0, 7, 8)
+    assert [whole.offset(0), whole.offset(1), whole.offset(-1)] == [7, 8, 8]
+    with pytest.raises(IndexError):
+        whole.offset(2)
+    assert Batch([Record(1), Record(2)], "t", 0, 7, 9).offset(0) is None
+    assert Batch([Record(1)], "t", 0, 0, -1).offset(0) is None
 
 
 def test_batches_are_compared_by_identity() -> None:

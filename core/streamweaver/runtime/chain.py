@@ -171,7 +171,7 @@ class Chain(Generic[T]):
         for record in made:
             if record.timestamp is None:
                 record.timestamp = context.now()
-        return await self._through(Batch(made, context.topic, context.partition), contexts, index + 1)
+        return await self._through(Batch(made, context.topic, context.partition, 0, -1), contexts, index + 1)
 
     async def _through(self, batch: Batch, contexts: list[StepContext], first: int) -> Outcome[T]:
         """Run the steps from `first` on and finish; raises Fatal, and _StepFailedError for everything else."""

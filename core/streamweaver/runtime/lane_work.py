@@ -101,7 +101,9 @@ class LaneWork(Generic[T]):
         codec = topic.codec
         records, undecoded = decode(rows, codec)
         if records:
-            batch = Batch(records, name, rows.partition, rows.offsets[0], rows.next_offset - 1)
+            batch = Batch(
+                records, name, rows.partition, rows.offsets[0], rows.next_offset - 1, row_offsets=part.offsets
+            )
             self._scope.activity.now("processing")
             again = Input(batch, lambda: decode(rows, codec)[0])
             async with self._scope.turn:

@@ -233,8 +233,9 @@ class _SinkLane:
         if not records:
             return None
         # A sink that keeps its own offsets needs the topic that they count in, also for replayed records.
-        topic = part.rows.topic if self._own_offsets else part.topic
-        return Batch(records, topic, part.rows.partition, part.rows.offsets[0], part.rows.next_offset - 1)
+        topic, offsets = (part.rows.topic, part.rows.offsets) if self._own_offsets else (part.topic, part.offsets)
+        first, last = part.rows.offsets[0], part.rows.next_offset - 1
+        return Batch(records, topic, part.rows.partition, first, last, row_offsets=offsets)
 
     async def _hand_over(self, handed: list[Handed]) -> None:
         """Write batches, and account for them."""

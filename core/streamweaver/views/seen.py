@@ -70,13 +70,13 @@ def _decode_somehow(raw: bytes | None, decode_one: Callable[[bytes], Any]) -> An
 def seen_of(batch: Batch, now: int) -> Seen:
     """Return a stage's batch as views see it; a record without a time is of `now`.
 
-    Where steps have dropped, added or moved records, their offsets are not known.
+    Where steps have added or moved records, none of the offsets is told.
     """
     records = batch.records
     return Seen(
         batch.topic,
         batch.partition,
-        range(batch.first_offset, batch.last_offset + 1) if _is_whole(batch) else [-1] * len(records),
+        _offsets(batch),
         [now if record.timestamp is None else record.timestamp for record in records],
         [_key(record.key) for record in records],
         [record.value for record in records],
@@ -85,12 +85,15 @@ def seen_of(batch: Batch, now: int) -> Seen:
     )
 
 
-def _is_whole(batch: Batch) -> bool:
-    """Return whether the records are those of the batch's offsets, one each: the number alone does not tell."""
-    if batch.last_offset - batch.first_offset + 1 != len(batch):
-        return False
+def _offsets(batch: Batch) -> list[int]:
+    """Return the offset of each record, if each came from a row of its own, in their order; else -1 for all."""
     origins = [record.origin for record in batch.records]
-    return origins[0] >= 0 and all(map(lt, origins, origins[1:]))
+    if origins[0] >= 0 and all(map(lt, origins, origins[1:])):
+        found = [batch.offset(index) for index in range(len(origins))]
+        known = [offset for offset in found if offset is not None]
+        if len(known) == len(found):
+            return known
+    return [-1] * len(origins)
 
 
 def _key(key: bytes | str | None) -> bytes | None:

@@ -438,12 +438,14 @@ def test_a_snapshot_tells_of_gaps(seen, kind):
 
 
 def test_a_stages_batch_is_seen_as_it_is():
-    """Keys, times and offsets of a batch stay; without a time it is now, and after steps offsets are not known."""
+    """Keys, times and offsets of a batch stay, gaps or not; without a time it is now."""
     records = [Record({"n": 1}, key="k", timestamp=5, origin=0), Record({"n": 2}, headers=(("h", b"1"),), origin=1)]
     whole = seen_of(Batch(records, "t", 3, 10, 11), START)
     assert (whole.topic, whole.partition, list(whole.offsets)) == ("t", 3, [10, 11])
     assert (list(whole.times), list(whole.keys)) == ([5, START], [b"k", None])
     assert list(whole.headers or ()) == [(), (("h", b"1"),)]
+    gaps = Batch(records, "t", 3, 10, 14, row_offsets=[10, 13])
+    assert list(seen_of(gaps, START).offsets) == [10, 13]
     assert list(seen_of(Batch(records, "t", 3, 10, 14), START).offsets) == [-1, -1]
 
 
@@ -451,7 +453,8 @@ def test_a_stages_batch_is_seen_as_it_is():
 def test_an_offset_that_is_not_known_is_not_guessed(origins):
     """Records that are as many as the batch's offsets but not those of them, one each, have none."""
     records = [Record({}, origin=origin) for origin in origins]
-    assert list(seen_of(Batch(records, "t", 0, 5, 7), START).offsets) == [-1, -1, -1]
+    for batch in (Batch(records, "t", 0, 5, 7), Batch(records, "t", 0, 5, 7, row_offsets=[5, 6, 7])):
+        assert list(seen_of(batch, START).offsets) == [-1, -1, -1]
 
 
 def test_a_key_that_is_no_utf_8_is_shown():

@@ -33,17 +33,11 @@ def text_of(key: bytes | str | None) -> str | None:
     return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
 
 
-def offset_of(batch: Batch, index: int) -> int | None:
-    """Return the offset of a record, or None where the batch has gaps and so it is not known."""
-    exact = batch.last_offset - batch.first_offset + 1 == len(batch)
-    return batch.first_offset + index if exact else None
-
-
 def _about(batch: Batch, index: int, record: Record) -> dict[str, Any]:
     return {
         "topic": batch.topic,
         "partition": batch.partition,
-        "offset": offset_of(batch, index),
+        "offset": batch.offset(index),
         "key": text_of(record.key),
         "timestamp": record.timestamp,
         "headers": [[name, text_of(data)] for name, data in record.headers],

@@ -71,8 +71,7 @@ class Shared:
         if self.shown:
             records = [record for record in batch.records if not self._was_shown(record, now)]
             if len(records) < len(batch.records):
-                # Its offsets are not known any more.
-                batch = Batch(records, batch.topic, batch.partition, -1, -1)
+                batch = attrs.evolve(batch, records=records)
         if batch.records:
             self.live.heard(seen_of(batch, now), now)
 

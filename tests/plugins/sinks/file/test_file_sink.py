@@ -88,11 +88,12 @@ def test_include_record_says_where_each_record_was(opened: Open, path: Path) -> 
     ]
 
 
-def test_offset_is_null_where_the_batch_has_gaps(opened: Open, path: Path) -> None:
-    """An offset that is not known exactly is not made up."""
+def test_each_record_has_its_offset_over_gaps(opened: Open, path: Path) -> None:
+    """Each by the row that it was read from; one that is not known is not made up."""
     sink, _ = opened(include="record")
-    sink.write(Batch([Record(1), Record(2)], "orders", 0, 7, 9))
-    assert [line["offset"] for line in lines(path)] == [None, None]
+    sink.write(Batch([Record(1, origin=0), Record(2, origin=2)], "orders", 0, 7, 11, row_offsets=[7, 8, 11]))
+    sink.write(Batch([Record(3), Record(4)], "orders", 0, 12, 14))
+    assert [line["offset"] for line in lines(path)] == [7, 11, None, None]
 
 
 def test_csv_quotes_and_has_one_header(opened: Open, tmp_path: Path) -> None:
