@@ -156,7 +156,9 @@ class Producer(Protocol):
     `produce` is called once after each `open`. It is an async generator, or a plain generator (which must not block
     longer than some milliseconds; declare `blocking=True` to have it run in a thread). It yields records, or lists
     of records where speed matters; a list is stored in one unit of work, so only its last record needs a position. An
-    empty list brings nothing and lets other stages have a turn, for a plain generator that has much to pass over.
+    empty list brings nothing and lets other stages have a turn, for a plain generator that has much to pass over. With
+    a `rate` a list is cut, so that its records go evenly: anywhere, or, where the producer resumes, behind a record
+    that has a position. So one that resumes gives a position to each record of a list where that is cheap.
     For input that cannot be read it yields `Rejected`, which becomes a dead letter. Returning ends the stage: it has
     no more to bring. Rate, count, retry and restart are the engine's.
 

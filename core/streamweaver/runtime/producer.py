@@ -19,12 +19,13 @@ from streamweaver.runtime.context import ProducerStageContext
 from streamweaver.runtime.dead_letter import DeadLetter
 from streamweaver.runtime.failing import fail, made_here
 from streamweaver.runtime.flow import Encoded
+from streamweaver.runtime.held_back import Item
 from streamweaver.runtime.keep import copier
 from streamweaver.runtime.lanes import run_lanes
 from streamweaver.runtime.plugin_life import opened
 from streamweaver.runtime.rate import Limiter
 from streamweaver.runtime.scope import IDLE, OpenSteps, Scope, make_steps, step_context
-from streamweaver.runtime.source import MOST, Item, Source, source_for
+from streamweaver.runtime.source import MOST, Source, source_for
 from streamweaver.runtime.state import StateView
 
 PRODUCE = "produce"
@@ -100,14 +101,17 @@ async def _run_lane(scope: Scope, lane: Lane, stop: Stop) -> None:
     async with opened([*((transform, blank) for transform in transforms), (plugin, context)], scope.log):
         scope.observers.call("stage_started", stage=scope.stage.name)
         generator = plugin.produce(context)
-        source = source_for(generator, Limiter(scope.clock, scope.stage.rate), blocking=use.plugin.blocking)
         # Only who promises exact positions brings the same records again behind one.
-        producing = _Producing(scope, lane, steps, context, resume.get("past", 0) if use.plugin.resumes else 0)
+        resumes = use.plugin.resumes
+        limiter = Limiter(scope.clock, scope.stage.rate)
+        source = source_for(generator, limiter, blocking=use.plugin.blocking, resumes=resumes)
+        producing = _Producing(scope, lane, steps, context, resume.get("past", 0) if resumes else 0)
         try:
             await producing.run(source, stop)
         finally:
             left = await source.close()
-        # Reached only when nothing failed: what was yielded before the stop is stored as well, up to `count`.
+        # Reached only when nothing failed: what was yielded before the stop is stored as well, up to `count`, but for
+        # what a rate holds back of a producer that brings it again.
         await producing.store(left)
 
 
@@ -216,8 +220,15 @@ class _Producing:
         self._home += 1
         for index, record in enumerate(records):
             record.origin = index
+        if self._copies:
+            # Steps see the time that the record will have: when it leaves, not when it was read.
+            now = self._scope.clock.now()
+            for record in records:
+                if record.timestamp is None:
+                    record.timestamp = now
         again = copier(records) if self._copies else lambda: records
-        batch = Batch(records, self._topic.name)
+        # Of no offsets: the records are in no topic yet.
+        batch = Batch(records, self._topic.name, 0, 0, -1)
         outcome = await self._chain.run(Input(batch, again), self._contexts)
         for part in outcome.parts:
             for partition, rows in part.items():

@@ -22,6 +22,11 @@ class Limiter:
         self._next_due = clock.monotonic()
         self._not_before = 0.0
 
+    @property
+    def is_free(self) -> bool:
+        """Whether there is no rate."""
+        return self._per_second is None
+
     async def allow(self, most: int) -> int:
         """Wait until at least one record is due; return how many are, at most `most`."""
         rate = self._per_second

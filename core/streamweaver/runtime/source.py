@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from streamweaver.contracts import Brought
 from streamweaver.errors import Fatal
-from streamweaver.record import Record, Rejected
+from streamweaver.runtime.held_back import HeldBack, Item
 from streamweaver.runtime.rate import Limiter
 
 MOST = 2_000
@@ -19,28 +19,27 @@ MOST = 2_000
 GRACE_SECONDS = 1.0
 """How long a generator in a thread may take to notice that it is closed, before its plugin is closed beside it."""
 
-Item = Record | Rejected
-
 
 class Source(Protocol):
     """A generator, being drawn from."""
 
     async def take(self, most: int) -> list[Item]:
-        """Return what is there, at least one item (a yielded list comes whole); an empty list at the end.
+        """Return what is there, at least one item (without a rate a yielded list comes whole); nothing at the end.
 
         Raises what the generator raised, after everything it yielded before that has been taken.
         """
 
     async def close(self) -> list[Item]:
-        """Close the generator; return what it had yielded and nobody has taken."""
+        """Close the generator; return what it had yielded and nobody has taken, as far as it is to be stored now."""
 
 
-def source_for(generator: Any, limiter: Limiter, *, blocking: bool) -> Source:
-    """Return the source that fits a producer's generator."""
+def source_for(generator: Any, limiter: Limiter, *, blocking: bool, resumes: bool = False) -> Source:
+    """Return the source that fits a producer's generator; `resumes` says that it brings again what is not stored."""
+    held = HeldBack(resumes)
     if isinstance(generator, AsyncIterator):
-        return AsyncSource(generator, limiter)
+        return AsyncSource(generator, limiter, held)
     if isinstance(generator, Iterator):
-        return BlockingSource(generator, limiter) if blocking else PlainSource(generator, limiter)
+        return BlockingSource(generator, limiter, held) if blocking else PlainSource(generator, limiter, held)
     raise TypeError(f"produce returned {type(generator).__name__}, expected a generator")
 
 
@@ -71,6 +70,13 @@ def _take(buffer: deque[Brought], most: int) -> list[Brought]:
     return taken
 
 
+def _granted(held: HeldBack, allowed: int, limiter: Limiter) -> list[Item]:
+    """Return what the rate allows of what is held back, and settle with it what is more or less than that."""
+    items = held.take(None if limiter.is_free else allowed)
+    limiter.charge(len(items) - allowed)
+    return items
+
+
 def _as_error(error: BaseException) -> BaseException:
     """Return what to raise for what a producer raised: sys.exit must end the stage, not the process."""
     return Fatal(f"the producer called sys.exit({error.code})") if isinstance(error, SystemExit) else error
@@ -79,21 +85,22 @@ def _as_error(error: BaseException) -> BaseException:
 class PlainSource:
     """A plain generator, run in the event loop: the quickest form."""
 
-    def __init__(self, generator: Iterator[Brought], limiter: Limiter) -> None:
+    def __init__(self, generator: Iterator[Brought], limiter: Limiter, held: HeldBack) -> None:
         self._generator = generator
         self._limiter = limiter
+        self._held = held
         self._error: BaseException | None = None
         self._ended = False
 
     async def take(self, most: int) -> list[Item]:
         """Draw as many as the rate allows."""
-        while self._error is None and not self._ended:
+        while self._held or (self._error is None and not self._ended):
             allowed = await self._limiter.allow(min(most, MOST))
             # Between two full batches other tasks must get their turn, since drawing never waits.
             await asyncio.sleep(0)
-            items = _items(self._draw(allowed))
-            self._limiter.charge(len(items) - allowed)
-            if items:
+            if not self._held:
+                self._held.add(_items(self._draw(allowed)))
+            if items := _granted(self._held, allowed, self._limiter):
                 return items
         if self._error is not None:
             raise self._error
@@ -120,15 +127,16 @@ class PlainSource:
         """Close the generator."""
         if hasattr(self._generator, "close"):
             self._generator.close()
-        return []
+        return self._held.last([])
 
 
 class AsyncSource:
     """An async generator, drawn from by a task of its own into a bounded buffer."""
 
-    def __init__(self, generator: AsyncIterator[Brought], limiter: Limiter) -> None:
+    def __init__(self, generator: AsyncIterator[Brought], limiter: Limiter, held: HeldBack) -> None:
         self._generator = generator
         self._limiter = limiter
+        self._held = held
         self._buffer: deque[Brought] = deque()
         self._size = 0
         self._filled = asyncio.Event()
@@ -139,6 +147,7 @@ class AsyncSource:
         self._task = asyncio.create_task(self._draw())
 
     async def _draw(self) -> None:
+        paced = not self._limiter.is_free
         try:
             while True:
                 await self._limiter.allow(1)
@@ -146,13 +155,13 @@ class AsyncSource:
                     one = await anext(self._generator)
                 except StopAsyncIteration:
                     break
-                self._buffer.append(one)
-                self._size += _size(one)
+                if paced and isinstance(one, list):
+                    await self._put_in_pieces(one)
+                    continue
+                self._put(one)
                 self._limiter.charge(_size(one) - 1)
-                self._filled.set()
                 if self._size >= MOST:
-                    self._space.clear()
-                    await self._space.wait()
+                    await self._some_space()
         except asyncio.CancelledError:
             if not self._closing:
                 # Of the plugin's own making; it must not look like the end of the input.
@@ -162,6 +171,25 @@ class AsyncSource:
         finally:
             self._ended = True
             self._filled.set()
+
+    def _put(self, one: Brought) -> None:
+        self._buffer.append(one)
+        self._size += _size(one)
+        self._filled.set()
+
+    async def _put_in_pieces(self, items: Brought) -> None:
+        """Hand on a list as the rate lets it; what the buffer has not got yet is held back."""
+        # The one that was allowed before the list was drawn.
+        self._limiter.charge(-1)
+        self._held.add(_items([items]))
+        while self._held:
+            self._put(_granted(self._held, await self._limiter.allow(MOST), self._limiter))
+            if self._size >= MOST:
+                await self._some_space()
+
+    async def _some_space(self) -> None:
+        self._space.clear()
+        await self._space.wait()
 
     async def take(self, most: int) -> list[Item]:
         """Return what the buffer holds."""
@@ -187,7 +215,7 @@ class AsyncSource:
         await asyncio.wait({self._task})
         if hasattr(self._generator, "aclose"):
             await self._generator.aclose()
-        left = _items(self._buffer)
+        left = _items(self._buffer) + self._held.last([])
         self._buffer.clear()
         return left
 
@@ -195,9 +223,10 @@ class AsyncSource:
 class BlockingSource:
     """A plain generator that blocks, drawn from by a thread of its own into a bounded buffer."""
 
-    def __init__(self, generator: Iterator[Brought], limiter: Limiter) -> None:
+    def __init__(self, generator: Iterator[Brought], limiter: Limiter, held: HeldBack) -> None:
         self._generator = generator
         self._limiter = limiter
+        self._held = held
         self._loop = asyncio.get_running_loop()
         self._buffer: deque[Brought] = deque()
         self._size = 0
@@ -246,7 +275,7 @@ class BlockingSource:
     async def take(self, most: int) -> list[Item]:
         """Return what the buffer holds and the rate allows."""
         while True:
-            while not self._buffer:
+            while not (self._buffer or self._held):
                 if self._ended:
                     if self._error is not None:
                         raise self._error
@@ -255,13 +284,13 @@ class BlockingSource:
                 if not self._buffer and not self._ended:
                     await self._filled.wait()
             allowed = await self._limiter.allow(min(most, MOST))
-            with self._space:
-                taken = _take(self._buffer, allowed)
-                size = sum(map(_size, taken))
-                self._size -= size
-                self._space.notify()
-            self._limiter.charge(size - allowed)
-            if items := _items(taken):
+            if not self._held:
+                with self._space:
+                    taken = _take(self._buffer, allowed)
+                    self._size -= sum(map(_size, taken))
+                    self._space.notify()
+                self._held.add(_items(taken))
+            if items := _granted(self._held, allowed, self._limiter):
                 return items
 
     async def close(self) -> list[Item]:
@@ -272,6 +301,6 @@ class BlockingSource:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 await self._gone.wait()
-        left = _items(self._buffer)
+        left = self._held.last(_items(self._buffer))
         self._buffer.clear()
         return left

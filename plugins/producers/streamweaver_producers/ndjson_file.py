@@ -22,8 +22,8 @@ class NdjsonFile:
 
     A `.gz` file is read as what it holds. Empty lines are passed over; a line that is no JSON becomes a dead letter.
     The position is the (uncompressed) byte after the line; in a `.gz` file a restart decompresses up to it again. Lines
-    come in lists of about 256 KiB, each stored in one unit of work; the last record of a list carries the position.
-    The file must not change while it is read: for files that grow there is `file_tail`.
+    come in lists of about 256 KiB, each stored in one unit of work, or with a `rate` as they fall due. A record's time
+    is that at which it leaves. The file must not change while it is read: for files that grow there is `file_tail`.
     """
 
     path: Path = option(help="file to read, plain or `.gz`", example="orders.ndjson")
@@ -40,19 +40,18 @@ class NdjsonFile:
                     f"ndjson_file: {self.path} is shorter than when it was read up to byte {at}: was it replaced?"
                 )
             for lines, damage in _lists(file):
-                now = context.now()
                 brought: list[Record | Rejected] = []
                 for line in lines:
                     start, at = at, at + len(line)
                     try:
-                        brought.append(Record(decode(line), None, now))
+                        brought.append(Record(decode(line), None, None, (), at))
                     # JSON that is nested too deep ends in a RecursionError.
                     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                         if line.strip():
                             why = f"{self.path}: line at byte {start} cannot be decoded: {error}"
-                            brought.append(Rejected(line, why, timestamp=now))
+                            brought.append(Rejected(line, why, position=at))
                 if damage:
-                    brought.append(Rejected(b"", f"{self.path}: damaged after byte {at}: {damage}", timestamp=now))
+                    brought.append(Rejected(b"", f"{self.path}: damaged after byte {at}: {damage}"))
                 if brought:
                     brought[-1].position = at
                     yield brought

@@ -1,15 +1,18 @@
 """A producer stage on the embedded log: positions, counts, rates, steps, dead letters, stopping."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from streamweaver import ProducerContext, Record, Rejected, Retriable, TransformContext, producer, transform
+from streamweaver import Batch, ProducerContext, Record, Rejected, Retriable, TransformContext, producer, transform
 from streamweaver.runtime.engine import Engine
+from streamweaver.testing.context import START, FakeClock
 from streamweaver.testing.harness import Ran, run_async
 
 PIPELINE = """
@@ -103,6 +106,57 @@ async def test_count_is_exact_over_runs(tmp_path: Path, kind: str) -> None:
             ran = await go(target, tmp_path, f", count: {count}")
             assert ns(ran) == list(range(count))
         assert ran.counts["p"]["in"] == 0
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_lists_leave_evenly_at_a_rate(tmp_path: Path, blocking: bool) -> None:
+    """Each record at its time, which is also the one that it carries."""
+
+    def whole(context: ProducerContext) -> Iterable[list[Record]]:
+        yield [Record({"n": n}, position=n + 1) for n in range(context.position or 0, 300)]
+
+    ran = await go(producer("p", resumes=True, blocking=blocking)(whole), tmp_path, ", rate: 100", clock=FakeClock())
+    assert ns(ran) == list(range(300))
+    times = [time for rows in ran.rows["a"] for time in rows.timestamps]
+    assert times == sorted(times)
+    assert times[-1] - times[0] >= 2_900
+    # The engine's other waits move this clock as well.
+    assert max(after - before for before, after in pairwise(times)) <= 500
+    assert max(Counter(times).values()) <= 60
+
+
+async def test_a_stop_in_a_list_that_a_rate_has_cut(tmp_path: Path) -> None:
+    """What the rate held back is not stored in a rush; the next run brings it, nothing twice and nothing left out."""
+
+    @producer(resumes=True)
+    def whole(context: ProducerContext) -> Iterable[list[Record]]:
+        yield [Record({"n": n}, position=n + 1) for n in range(context.position or 0, 1000)]
+
+    async def stop(engine: Engine) -> None:
+        while engine.scopes["p"].metrics.out < 3:
+            await asyncio.sleep(0.001)
+        engine.stop()
+
+    ran = await go(whole, tmp_path, ", rate: 10", during=stop)
+    assert ran.summary.drained
+    assert 3 <= len(ns(ran)) < 100
+    assert ns(await go(whole, tmp_path)) == list(range(1000))
+
+
+async def test_a_record_without_a_time_has_it_before_its_steps(tmp_path: Path) -> None:
+    """Steps of a producer see when a record came, as those of a flow do, and know no offset of it."""
+    seen: list[Any] = []
+
+    @transform
+    def look(batch: Batch) -> list[Record]:
+        seen.extend((record.timestamp, batch.offset(index)) for index, record in enumerate(batch))
+        return batch.records
+
+    clock = FakeClock()
+    await go(numbers, tmp_path, ", upto: 1, steps: [{use: look}]", [look], clock=clock)
+    ((time, offset),) = seen
+    assert START <= time <= clock.now()
+    assert offset is None
 
 
 async def test_a_count_of_none_brings_none(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from streamweaver import Fatal, Record, Rejected
 from streamweaver.runtime import source as module
 from streamweaver.runtime.rate import Limiter
 from streamweaver.runtime.source import MOST, BlockingSource, Source, source_for
+from streamweaver.testing import FakeClock
 
 Form = Callable[[Iterator[Any]], Source]
 
@@ -20,20 +21,20 @@ def free() -> Limiter:
     return Limiter(ManualClock(), None)
 
 
-def plain(items: Iterator[Any], limiter: Limiter | None = None) -> Source:
-    return source_for(items, limiter or free(), blocking=False)
+def plain(items: Iterator[Any], limiter: Limiter | None = None, resumes: bool = False) -> Source:
+    return source_for(items, limiter or free(), blocking=False, resumes=resumes)
 
 
-def blocking(items: Iterator[Any], limiter: Limiter | None = None) -> Source:
-    return source_for(items, limiter or free(), blocking=True)
+def blocking(items: Iterator[Any], limiter: Limiter | None = None, resumes: bool = False) -> Source:
+    return source_for(items, limiter or free(), blocking=True, resumes=resumes)
 
 
-def awaited(items: Iterator[Any], limiter: Limiter | None = None) -> Source:
+def awaited(items: Iterator[Any], limiter: Limiter | None = None, resumes: bool = False) -> Source:
     async def generate() -> AsyncIterator[Any]:
         for item in items:
             yield item
 
-    return source_for(generate(), limiter or free(), blocking=False)
+    return source_for(generate(), limiter or free(), blocking=False, resumes=resumes)
 
 
 FORMS = pytest.mark.parametrize("form", [plain, awaited, blocking], ids=["plain", "async", "blocking"])
@@ -116,6 +117,34 @@ async def test_a_list_counts_as_its_records_for_the_rate(form: Any) -> None:
     source = form(iter([[Record(n)] * 10 for n in range(30)]), Limiter(clock, 5.0))
     assert len(await drain(source)) == 300
     assert 57.0 <= clock.seconds - began <= 61.0
+
+
+@FORMS
+async def test_a_list_goes_evenly(form: Any) -> None:
+    """With a rate nobody waits for half a minute behind a burst: at each tick comes what falls due in it."""
+    clock = FakeClock()
+    source = form(iter([[Record(n) for n in range(500)], Record(500)]), Limiter(clock, 100.0))
+    taken: list[Any] = []
+    while items := await source.take(MOST):
+        taken += items
+        assert len(items) <= 100
+        assert len(taken) <= clock.monotonic() * 100.0 + 6
+    assert [record.value for record in taken] == list(range(501))
+    await source.close()
+
+
+@FORMS
+@pytest.mark.parametrize("resumes", [True, False])
+async def test_what_a_rate_held_back_is_left_to_who_brings_it_again(form: Any, resumes: bool) -> None:
+    """At the end the rest of a list, and all behind it, comes at once, or where the producer resumes not at all."""
+    items: list[Any] = [[Record(n, position=n) for n in range(500)], Record(500, position=500)]
+    source = form(iter(items), Limiter(FakeClock(), 100.0), resumes)
+    taken = await source.take(MOST) + await source.take(MOST)
+    left = await source.close()
+    found = [record.value for record in taken + left]
+    assert found == list(range(len(found)))
+    # Of the async form pieces that the rate has let go may be on their way.
+    assert len(found) <= 100 if resumes else len(found) >= 500
 
 
 @pytest.mark.parametrize("form", [awaited, blocking], ids=["async", "blocking"])

@@ -196,7 +196,7 @@ async def keeps_to_a_rate(suite: Suite, folder: Path) -> None:
         seen = await _some_of_it(made, ENOUGH)
         slow, took = len(await _values(made)), made.clock.monotonic()
     assert slow >= free, f"it brings {slow} records at a rate of {rate:g}/s, and {free} without a rate"
-    # A list comes whole, and the first and the last yield wait for nothing.
+    # A list may come whole, and the first and the last yield wait for nothing.
     largest = max((len(one) if isinstance(one, list) else 1 for one in seen), default=0)
     least = (slow - 2 * largest) / rate
     assert took >= least, f"{slow} records came within {took:.1f} s at a rate of {rate:g}/s"
@@ -221,7 +221,7 @@ async def goes_on_after_a_silence(suite: Suite, folder: Path) -> None:
 
 @PRODUCER.promise(guards="at_least_once")
 async def stops_when_asked(suite: Suite, folder: Path) -> None:
-    """Asked to stop, whether it works or waits, it ends at once, and what it has yielded is stored."""
+    """Asked to stop it ends at once, and what it has yielded is stored, or comes with the next start if it resumes."""
     clock = AsleepClock()
     # With a rate it stands still after the first record at the latest, wherever that is.
     async with bench(suite, folder, clock=clock, rate=5.0) as made:
@@ -231,7 +231,12 @@ async def stops_when_asked(suite: Suite, folder: Path) -> None:
             running.stop.request()
             await running.ended()
         stored, yielded = len(await _values(made)), sum(len(one) if isinstance(one, list) else 1 for one in seen)
-        assert stored == yielded, f"it has yielded {yielded} records, and {stored} are stored"
+    if stored < yielded and suite.plugin.resumes:
+        # Of a list that the rate has cut, the rest comes with the next start.
+        async with bench(suite, folder) as made:
+            await _some_of_it(made, 1)
+            stored = min(yielded, len(await _values(made)))
+    assert stored == yielded, f"it has yielded {yielded} records, and {stored} are stored"
 
 
 @PRODUCER.promise(guards="at_least_once")

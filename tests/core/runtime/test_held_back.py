@@ -1,0 +1,67 @@
+"""What a rate holds back of lists: cut where it does no harm, nothing lost and nothing moved."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamweaver import Record, Rejected
+from streamweaver.runtime.held_back import HeldBack
+
+items = st.lists(
+    st.builds(Record, st.integers(), position=st.none() | st.integers())
+    | st.builds(Rejected, st.just(b"?"), st.just("no"), position=st.none() | st.integers()),
+    max_size=30,
+)
+
+
+def pieces(held: HeldBack, most: int) -> list[list[Any]]:
+    found = []
+    while held:
+        found.append(held.take(most))
+    return found
+
+
+@given(items, st.integers(1, 10))
+def test_of_who_does_not_resume_a_list_is_cut_anywhere(given: list[Any], most: int) -> None:
+    """Every piece is as long as allowed, but for the last."""
+    held = HeldBack(resumes=False)
+    held.add(given)
+    found = pieces(held, most)
+    assert [item for piece in found for item in piece] == given
+    assert [len(piece) for piece in found[:-1]] == [most] * (len(found) - 1)
+    assert all(len(piece) <= most for piece in found)
+
+
+@given(items, st.integers(1, 10))
+def test_of_who_resumes_each_piece_ends_behind_a_position(given: list[Any], most: int) -> None:
+    """Longer than allowed only where no position is nearer."""
+    held = HeldBack(resumes=True)
+    held.add(given)
+    found = pieces(held, most)
+    assert [item for piece in found for item in piece] == given
+    for piece in found[:-1]:
+        assert piece[-1].position is not None
+    for piece in found:
+        if len(piece) > most:
+            assert all(item.position is None for item in piece[:-1])
+
+
+@given(items)
+def test_without_a_rate_a_list_comes_whole(given: list[Any]) -> None:
+    """As it was yielded, not even copied."""
+    held = HeldBack(resumes=True)
+    held.add(given)
+    assert held.take(None) is given
+    assert not held
+
+
+def test_at_the_end_only_who_does_not_resume_has_its_rest_stored() -> None:
+    """With what came behind it; where nothing was held back, what came behind is stored in either case."""
+    one, two, three = (Record(n, position=n) for n in range(3))
+    for resumes, left in ((False, [two, three]), (True, [])):
+        held = HeldBack(resumes)
+        held.add([one, two])
+        held.take(1)
+        assert held.last([three]) == left
+        assert held.last([three]) == [three]
