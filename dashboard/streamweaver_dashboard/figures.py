@@ -76,13 +76,18 @@ def merge(parts: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 def status(merged: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:
-    """Return `ok`, `failing` or `starting`, and the stages that are not well, with the reason."""
+    """Return `ok`, `failing`, `silent` or `starting`, and the stages that are not well, with the reason."""
     bad: dict[str, dict[str, str]] = {}
+    stale = merged.get("stale_seconds") or 0.0
+    is_silent = stale * 1000 > STALE_MS
     for name, stage in merged["stages"].items():
         if stage["health"] in ("ok", "ended"):
             continue
         why = stage["error"] or f"{stage['activity']} for {stage['activity_seconds']:.0f} s"
+        if is_silent and stage["health"] == "unknown":
+            cut_off = "" if merged.get("is_answered", True) else ", waiting for the broker"
+            why = f"nothing heard for {stale:.0f} s{cut_off}"
         bad[name] = {"health": stage["health"], "why": why}
     if any(entry["health"] in ("failed", "stuck") for entry in bad.values()):
         return "failing", bad
-    return ("starting" if bad else "ok"), bad
+    return (("silent" if is_silent else "starting") if bad else "ok"), bad

@@ -25,9 +25,9 @@ class Health:
         ]
 
     async def healthz(self, request: Request) -> Response:
-        """Say whether a stage has failed or is stuck."""
+        """Say whether a stage has failed or is stuck, or nothing more is heard of any."""
         word, bad = status(await self._hub.figures.current())
-        return self._health(request, word, bad, well=word != "failing")
+        return self._health(request, word, bad, well=word not in ("failing", "silent"))
 
     async def readyz(self, request: Request) -> Response:
         """Say whether every stage has been heard of."""

@@ -141,6 +141,7 @@ class Hub:
                     await asyncio.sleep(1)
         finally:
             await self.panels.close()
+            await self.figures.close()
             await self._taps.close()
             if self.judge.announcer is not None:
                 await self.judge.announcer.leave(self._clock())

@@ -16,6 +16,8 @@ BACK_MS = 10_000
 KEPT_MS = 500
 """So that asking for health over and over costs little."""
 MOST_RECORDS = 500
+READ_SECONDS = 2.0
+"""How long whoever asks waits for a broker that may be away; what is known by then is the answer."""
 
 Voice = Callable[[Mapping[str, Any], int], None]
 
@@ -40,7 +42,9 @@ class StageFigures:
         self._figures = Figures()
         self._is_heard = False
         self._read_at = 0
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self._is_answered = True
+        """Whether the broker answered when it was last asked for figures."""
 
     @property
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
@@ -86,23 +90,43 @@ class StageFigures:
         return self._figures.merged(self._kinds, self._clock())
 
     async def current(self) -> dict[str, Any]:
-        """Return the figures as of now (or half a second ago), also when nobody follows them."""
-        if not self._is_heard:
-            # Whoever asks meanwhile waits for the same figures.
-            async with self._reading:
-                await self._read_unless_fresh()
-        return self.newest()
+        """Return the figures as of now (or half a second ago), also when nobody follows them.
 
-    async def _read_unless_fresh(self) -> None:
-        if self._is_heard or 0 <= self._clock() - self._read_at < KEPT_MS:
-            return
+        While the broker is away they are the last ones, and `is_answered` is False.
+        """
+        if not self._is_heard:
+            if self._reading is None and not 0 <= self._clock() - self._read_at < KEPT_MS:
+                self._reading = asyncio.create_task(self._read_anew())
+            # Whoever asks meanwhile waits for the same figures; and nobody cuts off a question that others wait for.
+            if (reading := self._reading) is not None:
+                await asyncio.wait({reading}, timeout=READ_SECONDS)
+                if reading.done():
+                    reading.result()
+                else:
+                    self._is_answered = False
+        return {**self.newest(), "is_answered": self._is_heard or self._is_answered}
+
+    async def _read_anew(self) -> None:
         try:
             figures = await self._read()
             if not self._is_heard:
+                # Since when nothing was heard is known of what was heard before.
+                figures.newest = figures.newest or self._figures.newest
                 self._figures = figures
+            self._is_answered = True
         except BrokerError as error:
+            self._is_answered = False
             self._log("debug", "no figures", error=str(error))
-        self._read_at = self._clock()
+        finally:
+            self._read_at = self._clock()
+            self._reading = None
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._reading is not None:
+            reading = self._reading
+            reading.cancel()
+            await asyncio.wait({reading})
 
     async def _read(self) -> Figures:
         """Read back the newest figures."""

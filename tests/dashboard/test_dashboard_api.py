@@ -356,6 +356,18 @@ async def test_health_follows_the_stages(dashboard, monkeypatch):
         assert 'streamweaver_latency_seconds{pipeline="shop",quantile="0.99",stage="priced"} 0.003' in scrape
 
 
+async def test_silence_is_told_to_who_asks_for_health(dashboard):
+    """Of a pipeline that was heard before, and is not any more: 503 on both, for it is neither well nor starting."""
+    async with dashboard() as running:
+        well = {"health": "ok", "activity": "idle", "activity_seconds": 0.1, "error": None}
+        stages = dict.fromkeys(("source", "priced", "live"), well)
+        await running.append("shop.metrics", [{"time": now_ms() - 14_000, "stages": stages}])
+        for path in ("/healthz", "/readyz"):
+            answer = await running.fetch(path)
+            assert (answer.status, answer.json["status"]) == (503, "silent")
+            assert answer.json["stages"]["priced"]["why"].startswith("nothing heard for 1")
+
+
 async def test_counters_are_those_of_each_worker(dashboard):
     """Another worker's silence changes nothing in what one has counted, so that rates of them are true."""
     well = {"health": "ok", "activity": "idle", "activity_seconds": 0.1, "error": None}

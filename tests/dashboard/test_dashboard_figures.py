@@ -75,6 +75,18 @@ def test_health_in_one_word(health, word):
     assert bool(bad) == (health not in ("ok", "ended"))
 
 
+def test_silence_is_no_start():
+    """A pipeline that was heard, and is not for more than ten seconds, is silent, unless a stage is known to have failed."""
+    unknown = merge([], "flow")
+    assert status({"stages": {"prices": unknown}, "stale_seconds": 10.0})[0] == "starting"
+    assert status({"stages": {"prices": unknown}, "stale_seconds": 11.0}) == (
+        "silent",
+        {"prices": {"health": "unknown", "why": "nothing heard for 11 s"}},
+    )
+    failed = merge([stage(health="failed", error="broken")], "flow")
+    assert status({"stages": {"prices": unknown, "out": failed}, "stale_seconds": 11.0})[0] == "failing"
+
+
 # -- alerts ---------------------------------------------------------------------------------------
 
 

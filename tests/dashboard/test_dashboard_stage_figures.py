@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streamweaver import BrokerContext, Rows, TopicSpec
+from streamweaver import BrokerContext, Rows, StorageError, TopicSpec
 from streamweaver.codecs import Json
 from streamweaver_dashboard.election import SILENT_MS, Election
 from streamweaver_dashboard.figures import status
@@ -122,3 +122,70 @@ async def test_who_asks_while_others_are_read_for_sees_what_was_there(shop):
         seen = []
         await figures.current()
         assert seen == ["ok"]
+
+
+async def test_a_broker_that_is_away_holds_up_nobody(shop, monkeypatch):
+    """Who asks is told the last figures in time, and that the broker does not answer; then that nothing is heard."""
+    monkeypatch.setattr("streamweaver_dashboard.stage_figures.READ_SECONDS", 0.05)
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+        await broker.append(plan.metrics, {"time": NOW, "stages": dict.fromkeys(plan.stages, WELL)})
+        assert (await figures.current())["is_answered"]
+        back, ranges = asyncio.Event(), broker.ranges
+
+        async def away(topic):
+            await back.wait()
+            return await ranges(topic)
+
+        broker.ranges = away
+        for later, word in ((600, "ok"), (14_000, "silent")):
+            broker.now = NOW + later
+            async with asyncio.timeout(20):
+                told = await figures.current()
+            assert (status(told)[0], told["is_answered"]) == (word, False)
+        stage = next(iter(plan.stages))
+        assert status(told)[1][stage] == {
+            "health": "unknown",
+            "why": "nothing heard for 14 s, waiting for the broker",
+        }
+        back.set()
+        await broker.append(plan.metrics, {"time": NOW + 15_000, "stages": dict.fromkeys(plan.stages, WELL)})
+        broker.now = NOW + 15_000
+        async with asyncio.timeout(20):
+            while status(told := await figures.current())[0] != "ok":
+                broker.now += 1_000
+        assert told["is_answered"]
+
+
+async def test_who_ends_waits_for_no_broker(shop, monkeypatch):
+    """What was asked of one that is away is given up."""
+    monkeypatch.setattr("streamweaver_dashboard.stage_figures.READ_SECONDS", 0.01)
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+
+        async def away(topic):
+            await asyncio.Event().wait()
+
+        broker.ranges = away
+        await figures.current()
+        async with asyncio.timeout(20):
+            await figures.close()
+            await figures.close()
+
+
+async def test_a_broker_that_says_that_it_cannot_is_none_that_answers(shop):
+    """A pipeline that was heard before is silent since then, also where each look finds nothing."""
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+        await broker.append(plan.metrics, {"time": NOW, "stages": dict.fromkeys(plan.stages, WELL)})
+        await figures.current()
+        broker.now += 60_000
+        told = await figures.current()
+        assert (status(told)[0], told["stale_seconds"], told["is_answered"]) == ("silent", 60.0, True)
+
+        async def away(topic):
+            raise StorageError("no answer in time")
+
+        broker.ranges = away
+        broker.now += 1_000
+        assert not (await figures.current())["is_answered"]
