@@ -9,7 +9,7 @@ import attrs
 from streamweaver.config import suggest
 from streamweaver.config.model import DELIVERIES
 from streamweaver.contracts import Broker, BrokerContext, TopicSpec
-from streamweaver.errors import BrokerError, Fatal, RunError, StreamWeaverError
+from streamweaver.errors import BrokerError, Fatal, RunError, StorageError, StreamWeaverError
 from streamweaver.graph.plan import Plan, StagePlan
 from streamweaver.hooks import Observers, Surroundings
 from streamweaver.runtime.beside import Beside
@@ -29,6 +29,9 @@ ALERTS_SPEC = TopicSpec(name="", partitions=1, retention_ms=30 * 86_400_000, ret
 
 CLOSE_SECONDS = 10.0
 """How long plugins may take to close, once everything is stored or given back."""
+
+LAST_WORD_SECONDS = 3.0
+"""How long the broker may take for the last figures: nobody is to wait for an end because it is away."""
 
 _MARKS_LONGER_MS = 8 * 24 * 3600 * 1000
 """How much longer marks are kept than the letters they are of: a letter whose mark is gone would be replayed again, and
@@ -98,7 +101,8 @@ class Engine:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ending = False
-        self._aborting = asyncio.Event()
+        self._over = asyncio.Event()
+        """Set when nothing more is waited for: the pipeline has failed, or is to end at once."""
         self._left_behind: set[str] = set()
         self._released = False
         self.scopes = {stage.name: self._scope(stage) for stage in self._chosen()}
@@ -134,7 +138,7 @@ class Engine:
     def abort(self) -> None:
         """End now. What is not durable is given back, and the next start goes on from there."""
         self._stopping.set()
-        self._aborting.set()
+        self._over.set()
         self._wake.set()
 
     def release(self) -> None:
@@ -206,7 +210,11 @@ class Engine:
             await asyncio.wait({reporting})
         if self._error is None:
             self._check_balance()
-        await self._reporter.publish()
+        try:
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self._reporter.publish()
+        except TimeoutError:
+            self._log("warning", "the last figures were not published", waited_seconds=LAST_WORD_SECONDS)
         return drained
 
     # -- phases -----------------------------------------------------------------------------------
@@ -302,6 +310,7 @@ class Engine:
             tried = "" if final or not scope.restarts.attempts else f" (after {scope.restarts.attempts} restarts)"
             place = f"{scope.stage.place}: " if unusable and scope.stage.place.line else ""
             self._error = self._error or f"{place}stage {name}: {text}{tried}"
+            self._over.set()
             self._log("error", "stage failed for good", stage=name, error=text)
             self._wake.set()
         else:
@@ -321,7 +330,7 @@ class Engine:
         while not self._stopping.is_set() and self._error is None:
             if self._options.until_idle and self._producers_ended():
                 self._hurry()
-                if await self._idle():
+                if await self._idle_unless(self._stopping):
                     return
             if ends_at is not None and self._clock.monotonic() >= ends_at:
                 return
@@ -343,11 +352,14 @@ class Engine:
         for stop in self._stops.values():
             stop.request()
         deadline = self._clock.monotonic() + self.plan.drain_seconds
-        while self._error is None and not self._aborting.is_set():
-            if self._released or (not self._options.led and self._producers_stopped() and await self._idle()):
+        while not self._over.is_set():
+            left = max(0.0, deadline - self._clock.monotonic())
+            if self._released:
                 return True
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
+            if not self._options.led and self._producers_stopped() and await self._idle_unless(self._over, left):
+                return True
+            if not left:
+                self._log("warning", "not everything has gone through in time", seconds=self.plan.drain_seconds)
                 break
             await self._next_change(left)
         return False
@@ -366,6 +378,19 @@ class Engine:
     def _producers(self) -> list[tuple[asyncio.Task[None], Scope]]:
         scopes = [(self._tasks[name], scope) for name, scope in self.scopes.items() if name in self._tasks]
         return [(task, scope) for task, scope in scopes if scope.stage.kind == "producer"]
+
+    async def _idle_unless(self, event: asyncio.Event, most_seconds: float | None = None) -> bool:
+        """Whether no stage has lag; False when that is not known by the time or the event that is waited for."""
+        waits = [asyncio.create_task(self._idle()), asyncio.create_task(event.wait())]
+        try:
+            await asyncio.wait(waits, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
+            return waits[0].done() and bool(waits[0].result())
+        except StorageError:
+            # It may pass; the stages meet the same error and decide what follows from it.
+            return False
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _idle(self) -> bool:
         """Whether no stage has lag. Writers are looked at before readers; loops of topics ask for a second look."""

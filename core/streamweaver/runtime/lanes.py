@@ -42,9 +42,10 @@ async def run_lanes(
         except asyncio.CancelledError as error:
             # The group would take a lane that was cancelled for one that is done, and wait for the next for ever.
             raise stray(error) from error
-        except LaneLostError:
+        except LaneLostError as error:
             scope.held.difference_update(lane.partitions)
-            scope.log("info", "partitions moved to another worker", stage=scope.stage.name)
+            # Whether that is worth more than a detail the broker knows, and tells.
+            scope.log("debug", "lane lost", stage=scope.stage.name, reason=str(error))
         finally:
             scope.lanes -= 1
             if not scope.lanes:

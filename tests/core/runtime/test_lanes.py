@@ -121,7 +121,7 @@ async def test_a_lane_that_moved_ends_alone() -> None:
     with pytest.raises(Fatal):
         await run(scope, work)
     assert done.is_set()
-    assert scope.lines == ["partitions moved to another worker"]
+    assert scope.lines == ["lane lost"]
 
 
 async def test_what_is_held_is_known() -> None:

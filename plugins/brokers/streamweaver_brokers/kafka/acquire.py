@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from streamweaver import BrokerError
 from streamweaver_brokers.kafka.claim import Claims
-from streamweaver_brokers.kafka.failure import persevering, text
+from streamweaver_brokers.kafka.failure import named, persevering, text
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.table import Table, restore
 
@@ -75,7 +75,7 @@ class Acquisition:
         try:
             await persevering(
                 lambda: self._take_over(number, renews=renews),
-                lambda why: member.log("warning", "kafka lane cannot be taken over yet", lane=number, reason=why),
+                lambda why: member.trouble("kafka lane cannot be taken over yet", lane=number, reason=why),
             )
         except BrokerError as error:
             member.offer(error)
@@ -111,7 +111,7 @@ class Acquisition:
                 if offset < begins[part]:
                     lane.inbox.lose(part, begins[part] - offset, begins[part])
                 elif offset > ends[part]:
-                    member.log("error", "partition begins anew: it ends before the committed offset", part=str(part))
+                    member.log("error", "partition begins anew: it ends before the committed offset", part=named(part))
                     lane.inbox.move(part, begins[part])
             member.adopt(lane)
         except BaseException:

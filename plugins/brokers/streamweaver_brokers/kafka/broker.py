@@ -147,6 +147,7 @@ class Kafka:
             rack=self.rack,
             compression=None if self.compression == "none" else self.compression,
             batch_bytes=self.max_batch_bytes,
+            log=context.log,
         )
         session = Session(
             context,

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -18,6 +18,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamweaver import BrokerError, StorageError
 from streamweaver_brokers.kafka.failure import FAILURES, lasting, text
+from streamweaver_brokers.kafka.reach import Reach
+
+T = TypeVar("T")
 
 COMPRESSORS: dict[str, tuple[Callable[[], bool], int]] = AIOKafkaProducer._COMPRESSORS  # noqa: SLF001
 """Of each compression, by name: whether its library is there, and the number that stands for it in a batch."""
@@ -116,12 +119,14 @@ class Clients:
         rack: str | None = None,
         compression: str | None = None,
         batch_bytes: int,
+        log: Callable[..., None],
     ) -> None:
         chosen = {**SETTINGS, **settings}
         self.request_seconds = request_seconds
         self.step_seconds = 2.5 * request_seconds
         """The longest time for one step: transactional batches never expire by themselves."""
         self.servers = servers
+        self._reach = Reach(log)
         self._security = security.arguments()
         self._by_token = self._security.get("sasl_mechanism") == "OAUTHBEARER"
         self._common = {
@@ -151,15 +156,19 @@ class Clients:
 
     def admin(self) -> AIOKafkaAdminClient:
         """Make an admin client."""
-        return AIOKafkaAdminClient(**self._common)
+        return self._watched(AIOKafkaAdminClient(**self._common))
 
     def consumer(self, **more: Any) -> AIOKafkaConsumer:
         """Make a consumer: read_committed, nothing automatic."""
-        return AIOKafkaConsumer(**{**self._common, **self._consumer, **more})
+        return self._watched(AIOKafkaConsumer(**{**self._common, **self._consumer, **more}))
 
     def producer(self, **more: Any) -> AIOKafkaProducer:
         """Make a producer: idempotent, all replicas acknowledge."""
-        return AIOKafkaProducer(**{**self._common, **self._producer, **more})
+        return self._watched(AIOKafkaProducer(**{**self._common, **self._producer, **more}))
+
+    def _watched(self, client: T) -> T:
+        self._reach.watch(_inner(client))
+        return client
 
     def batch(self, *, transactional: bool) -> BatchBuilder:
         """Begin a batch as the producers of this broker do; any producer of the same kind may send it."""
@@ -173,13 +182,35 @@ class Clients:
         """Start a client within the time for one step; ends it when that fails."""
         try:
             async with asyncio.timeout(self.step_seconds):
-                await client.start()
+                try:
+                    await client.start()
+                except KafkaConnectionError as error:
+                    raise KafkaConnectionError(f"none of {', '.join(self.servers)} can be reached") from error
             # The client takes the refusal of a token for a welcome, and then understands nothing that the broker says.
             if self._by_token and not _inner(client).cluster.brokers():
                 raise KafkaConnectionError("no broker makes itself known")
         except BaseException:
-            await end(client)
+            await self.end(client)
             raise
+
+    def is_cut_off(self, client: Any) -> bool:
+        """Say whether a client reaches no broker at all, so that nothing orderly can be done with it."""
+        return self._reach.is_cut_off(_inner(client))
+
+    async def end(self, client: Any, *, leave: bool = True) -> None:
+        """Stop a client of any kind; when that takes too long, or cannot be orderly, close its connections.
+
+        Never raises for what the client meets, and goes through to its end when the caller is cancelled.
+        """
+        task = asyncio.create_task(_end(client, leave and not self.is_cut_off(client)))
+        cancelled = False
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError
 
     async def unreachable(self) -> BrokerError:
         """Return why no server answers: connects to each, since clients only log what they met.
@@ -220,22 +251,6 @@ class Clients:
 def _inner(client: Any) -> Any:
     """Return what holds a client's connections."""
     return getattr(client, "client", None) or client._client  # noqa: SLF001
-
-
-async def end(client: Any, *, leave: bool = True) -> None:
-    """Stop a client of any kind; when that takes too long, or is not to be orderly, close its connections.
-
-    Never raises for what the client meets, and goes through to its end when the caller is cancelled.
-    """
-    task = asyncio.create_task(_end(client, leave))
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 async def _end(client: Any, leave: bool) -> None:

@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from streamweaver import BrokerError, PartitionRange, StorageError, TopicMismatchError, TopicSpec, UnknownTopicError
-from streamweaver_brokers.kafka.client import Clients, end
+from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.failure import mapped, retrying
 from streamweaver_brokers.kafka.offsets import of_group
 
@@ -49,7 +49,7 @@ class Cluster:
         """Disconnect."""
         for client in (self._admin, self._probe):
             if client is not None:
-                await end(client)
+                await self._clients.end(client)
         self._admin = self._probe = None
 
     async def _ask(self, call: Callable[[], Any], doing: str) -> Any:

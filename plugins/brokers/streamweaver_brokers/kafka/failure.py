@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from aiokafka import errors
+from aiokafka import TopicPartition, errors
 
 from streamweaver import BrokerError, StorageError, UnknownTopicError
 
@@ -58,9 +58,14 @@ def text(error: BaseException) -> str:
     """Return an error in few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    detail = str(error).partition("\n")[0]
+    detail = str(error).partition("\n")[0].rstrip(".")
     name = type(error).__name__
     return detail if detail.startswith(name) else f"{name}: {detail}" if detail else name
+
+
+def named(part: TopicPartition) -> str:
+    """Return a partition as texts name it."""
+    return f"{part.topic}[{part.partition}]"
 
 
 def mapped(error: BaseException, doing: str) -> BrokerError:

@@ -11,8 +11,7 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from streamweaver import BrokerError, Fetched, StorageError
 from streamweaver_brokers.kafka.acquire import Acquisition
 from streamweaver_brokers.kafka.assignor import LaneAssignor
-from streamweaver_brokers.kafka.client import end
-from streamweaver_brokers.kafka.failure import FAILURES, lasting, pause, persevering, text
+from streamweaver_brokers.kafka.failure import FAILURES, lasting, named, pause, persevering, text
 from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.local_copy import LocalCopies
@@ -39,7 +38,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, member: "Membership") -> None:
         self._member = member
         self.is_over = False
-        """Its consumer is being replaced: what that one still joins, while it is stopped, is not the member's."""
+        """Its consumer is being stopped: what that one still joins meanwhile is not the member's."""
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         if self.is_over:
@@ -95,7 +94,7 @@ class Membership:
 
     async def begin(self) -> None:
         """Join, however long the brokers are away; lanes follow when the group has shared out its partitions."""
-        await persevering(self._join, lambda why: self.log("warning", "kafka group cannot be joined yet", reason=why))
+        await persevering(self._join, lambda why: self.trouble("kafka group cannot be joined yet", reason=why))
         self._running = asyncio.create_task(self._run())
 
     async def _join(self) -> None:
@@ -117,6 +116,8 @@ class Membership:
         if self._left:
             return
         self._left = True
+        # Its consumer may come to share in partitions again while it is stopped.
+        self._listener.is_over = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
@@ -130,7 +131,7 @@ class Membership:
         if coordinator is not None:
             # A static member is not said good-bye for; then its partitions would wait for it to come back.
             coordinator._group_instance_id = None  # noqa: SLF001
-        await end(self.consumer)
+        await self.session.clients.end(self.consumer)
         await self._acquisition.close()
         if self._ending:
             await asyncio.wait(self._ending)
@@ -170,12 +171,12 @@ class Membership:
                 known = lasting(error)
                 if known is not None or not isinstance(error, (*FAILURES, StorageError)):
                     # Not to join again meanwhile.
-                    await end(self.consumer)
+                    await self.session.clients.end(self.consumer)
                     for lane in self._lanes.values():
                         lane.lose("its group cannot be worked in")
                     self.offer(known or BrokerError(f"group {self.group}: {text(error)}"))
                     return
-                self.log("warning", "kafka consumer is replaced", reason=text(error))
+                self.trouble("kafka consumer is replaced", reason=text(error))
                 self._listener.is_over = True
                 self.settled.clear()
                 await self._acquisition.stop()
@@ -183,7 +184,7 @@ class Membership:
                     lane.lose("its consumer is replaced")
                 self._owners.clear()
                 self._assigned.clear()
-                await end(self.consumer)
+                await self.session.clients.end(self.consumer)
                 await asyncio.sleep(pause(failures))
                 failures += 1
                 try:
@@ -238,7 +239,7 @@ class Membership:
             if offset < begins[part]:
                 lane.inbox.lose(part, begins[part] - offset, begins[part])
             else:
-                self.log("error", "partition begins anew: it ends before where we were", part=str(part), at=offset)
+                self.log("error", "partition begins anew: it ends before where we were", part=named(part), at=offset)
                 lane.inbox.move(part, begins[part])
             self.consumer.seek(part, begins[part])
 
@@ -284,7 +285,7 @@ class Membership:
                 BrokerError(f"group {self.group}: another process has the instance name {name}, too; choose others")
             )
             # Now, before the client joins again and ousts the other one.
-            await end(self.consumer, leave=False)
+            await self.session.clients.end(self.consumer, leave=False)
             return
         self._acquisition.cancel()
         busy = [asyncio.create_task(lane.idle.wait()) for lane in self._lanes.values() if not lane.idle.is_set()]
@@ -326,6 +327,9 @@ class Membership:
         self._owners.clear()
         self._assigned = wanted
         self._assignor.owned = sorted(wanted)
+        gone = sorted(number for number, lane in self._lanes.items() if lane.is_alive and number not in wanted)
+        if gone:
+            self.log("info", "partitions moved to another worker", lanes=",".join(map(str, gone)))
         for number, lane in self._lanes.items():
             if lane.is_alive and number not in returned:
                 lane.lose("its partitions moved to another worker")
@@ -369,14 +373,15 @@ class Membership:
     # -- for claims -------------------------------------------------------------------------------
 
     def ended(self, transactions: Transactions) -> None:
-        """Have the lanes begin anew whose transactions have ended."""
+        """Have the lanes begin anew whose transactions have ended, unless we are leaving."""
+        if self._left:
+            return
         failure = transactions.failure
         assert failure is not None, "they have ended"
         for lane in self._lanes.values():
             if lane.claim is not None and lane.claim.transactions is transactions:
                 lane.begin_anew(failure)
-        if not self._left:
-            self._soon(transactions.close())
+        self._soon(transactions.close())
         if not isinstance(failure.error, FAILURES) and not isinstance(failure.error, BrokerError):
             self.offer(BrokerError(f"group {self.group}: {failure.error!r}"))
         elif (known := lasting(failure.error)) is not None:
@@ -471,6 +476,10 @@ class Membership:
     def log(self, level: str, event: str, **fields: Any) -> None:
         """Log something about the group."""
         self.session.log(level, event, group=self.group, **fields)
+
+    def trouble(self, event: str, **fields: Any) -> None:
+        """Log a failure that may pass, and that many have at the same time."""
+        self.session.trouble(event, group=self.group, **fields)
 
     def table(self, partition: int, store: str) -> Table | None:
         """Return the table of a partition if a living lane of ours has that store in it."""

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from streamweaver import BrokerError, Fetched, LaneLostError, Rows
 from streamweaver_brokers._columns import check_columns
 from streamweaver_brokers.kafka.claim import Claim
-from streamweaver_brokers.kafka.failure import FAILURES, FENCED, described, lasting, text
+from streamweaver_brokers.kafka.failure import FAILURES, FENCED, described, lasting, named, text
 from streamweaver_brokers.kafka.inbox import Inbox
 from streamweaver_brokers.kafka.packer import Packer, pack
 from streamweaver_brokers.kafka.sender import Batches
@@ -279,7 +279,7 @@ class Lane:
             return
         # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
         self._member.renew(self, self._member.session.fenced_seconds if isinstance(error, FENCED) else 0.0)
-        self._member.log("warning", "kafka lane begins anew", lane=self.number, reason=reason)
+        self._member.trouble("kafka lane begins anew", lane=self.number, reason=reason)
 
     def _failed(self, error: BaseException) -> NoReturn:
         """End the tenure after a failed commit; raises what the engine is to be told."""
@@ -296,7 +296,7 @@ class Lane:
                 if len(key) + len(value or b"") > most:
                     name = key.partition(b"\0")[0].decode(errors="replace") or "position"
                     raise BrokerError(
-                        f"{part.topic}[{part.partition}]: a value of {name} has {len(value or b'')} bytes, the broker "
+                        f"{named(part)}: a value of {name} has {len(value or b'')} bytes, the broker "
                         f"takes {most}; keep less by one key"
                     )
 
@@ -306,8 +306,8 @@ class Lane:
         """Give the lane back."""
         self.lose("the lane has been released")
         try:
+            self.give_up()
             if self.claim is not None:
-                self.claim.release()
                 await self.claim.transactions.finish()
             await self._member.keep(self.tables)
         finally:

@@ -1,7 +1,8 @@
-"""Keeping the client library's log lines in bounds: it repeats one by the thousand while a broker is away."""
+"""Keeping log lines in bounds: while a broker is away the library repeats one by the thousand, we one by the lane."""
 
 import logging
 import time
+from collections.abc import Callable, Hashable
 
 NAME = "aiokafka"
 PERIOD_SECONDS = 10.0
@@ -9,52 +10,48 @@ PERIOD_SECONDS = 10.0
 _MOST = 1_000
 
 
-class Quieter(logging.Handler):
-    """Hands on one line of each kind in ten seconds, with how many it stands for, to a logger of ours."""
+class Spare:
+    """Lets one line of each kind through in ten seconds."""
 
-    def __init__(self, to: logging.Logger) -> None:
-        super().__init__(logging.WARNING)
-        self._to = to
-        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+    def __init__(self) -> None:
+        self._kinds: dict[Hashable, tuple[float, int]] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hand on a line, or count it."""
-        kind = (record.name, str(record.msg))
+    def due(self, kind: Hashable) -> dict[str, int] | None:
+        """Return what a line is to say of those held back since the last one; None when it is to be held back, too."""
         now = time.monotonic()
         last, held = self._kinds.get(kind, (-PERIOD_SECONDS, 0))
         if now - last < PERIOD_SECONDS:
             self._kinds[kind] = (last, held + 1)
-            return
+            return None
         if len(self._kinds) >= _MOST:
             self._kinds.clear()
         self._kinds[kind] = (now, 0)
-        more = f" (and {held} more like it)" if held else ""
-        # Never louder than a warning: what a client gives up on, this broker starts anew.
-        self._to.warning("%s: %s%s", record.name, record.getMessage(), more)
+        return {"more": held} if held else {}
 
 
-class Quiet:
-    """Quietness for as long as some broker of this process is open."""
+class Quieter(logging.Handler):
+    """Takes what the library logs, for who looks for details: what follows from it is told by the broker itself."""
 
-    _users = 0
-    _handler: Quieter | None = None
+    def __init__(self, log: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._spare = Spare()
 
-    @classmethod
-    def begin(cls) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on a line, or count it."""
+        # The unfilled text tells kinds of lines apart.
+        more = self._spare.due((record.name, str(record.msg)))
+        if more is not None:
+            self._log("debug", record.getMessage().partition("\n")[0], library=record.name, **more)
+
+    def begin(self) -> None:
         """Take over the library's loggers."""
-        cls._users += 1
-        if cls._users == 1:
-            cls._handler = Quieter(logging.getLogger("streamweaver.kafka"))
-            logger = logging.getLogger(NAME)
-            logger.addHandler(cls._handler)
-            logger.propagate = False
+        logger = logging.getLogger(NAME)
+        logger.addHandler(self)
+        logger.propagate = False
 
-    @classmethod
-    def end(cls) -> None:
-        """Give them back."""
-        cls._users -= 1
-        if cls._users == 0 and cls._handler is not None:
-            logger = logging.getLogger(NAME)
-            logger.removeHandler(cls._handler)
-            logger.propagate = True
-            cls._handler = None
+    def end(self) -> None:
+        """Give them back, when nobody else has them."""
+        logger = logging.getLogger(NAME)
+        logger.removeHandler(self)
+        logger.propagate = not any(isinstance(handler, Quieter) for handler in logger.handlers)

@@ -8,7 +8,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streamweaver import BrokerError, Fetched
-from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.failure import FAILURES, mapped
 from streamweaver_brokers.kafka.fetcher import fetched
 
@@ -91,4 +90,4 @@ class Reader:
         if not self._closed:
             self._closed = True
             self._session.readers.discard(self)
-            await end(self._consumer)
+            await self._session.clients.end(self._consumer)

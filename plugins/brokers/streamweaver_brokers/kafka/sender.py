@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streamweaver import BrokerError
-from streamweaver_brokers.kafka.client import Clients, end
+from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.failure import FAILURES, mapped
 
 Batches: TypeAlias = Mapping[TopicPartition, list[BatchBuilder]]
@@ -67,10 +67,13 @@ class Sender:
             async with asyncio.timeout(self._step):
                 await self._producer.begin_transaction()
             self._in_transaction = True
+            transactions = self._producer._txn_manager  # noqa: SLF001
+            # When an earlier step fails nobody gets to ask how the transaction ended.
+            transactions.wait_for_transaction_end().add_done_callback(_look_at)
             # Partitions in one request and offsets before the records: as long as the transaction's membership changes,
             # leaders refuse records (as "not enough replicas", from Kafka 3.6 on) and the client waits 100 ms.
             for part in batches:
-                self._producer._txn_manager.maybe_add_partition_to_txn(part)  # noqa: SLF001
+                transactions.maybe_add_partition_to_txn(part)
             if offsets:
                 async with asyncio.timeout(self._step):
                     await self._producer.send_offsets_to_transaction(dict(offsets), group)
@@ -115,14 +118,17 @@ class Sender:
     async def close(self) -> None:
         """Stop it; an open transaction is undone if that can be done quickly, else by whoever comes next."""
         producer = self._producer
-        if self._in_transaction:
-            self._in_transaction = False
-            try:
+        try:
+            if self._in_transaction and not self._clients.is_cut_off(producer):
+                self._in_transaction = False
                 async with asyncio.timeout(2.0):
                     await producer.abort_transaction()
-            except FAILURES:
-                self.broken = True
-        await end(producer, leave=not self.broken)
+        except BaseException as error:  # a cancellation, too, leaves it in doubt
+            self.broken = True
+            if not isinstance(error, FAILURES):
+                raise
+        finally:
+            await self._clients.end(producer, leave=not self.broken)
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:

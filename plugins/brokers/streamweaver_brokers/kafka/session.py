@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from streamweaver import BrokerContext, BrokerError, ConflictError, Rows, TopicSpec, UnknownTopicError
 from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.cluster import OVERHEAD_BYTES, Cluster
-from streamweaver_brokers.kafka.failure import FAILURES, FENCED, mapped
+from streamweaver_brokers.kafka.failure import FAILURES, FENCED, mapped, named
 from streamweaver_brokers.kafka.group import Membership
 from streamweaver_brokers.kafka.packer import pack
-from streamweaver_brokers.kafka.quiet import Quiet
+from streamweaver_brokers.kafka.quiet import Quieter, Spare
 from streamweaver_brokers.kafka.reader import Reader
 from streamweaver_brokers.kafka.sender import Batches, Ends, Sender, Shared
 
@@ -44,6 +44,8 @@ class Session:
         self.is_runner = context.role == "run"
         self.transactional = context.delivery == "exactly_once"
         self.log = context.log
+        self._quieter = Quieter(context.log)
+        self._spare = Spare()
         self.data_dir = context.data_dir
         self.instance = instance
         self.worker = instance or unique
@@ -68,11 +70,11 @@ class Session:
 
     async def open(self) -> None:
         """Connect."""
-        Quiet.begin()
+        self._quieter.begin()
         try:
             await self.cluster.open()
         except BaseException:
-            Quiet.end()
+            self._quieter.end()
             raise
 
     async def close(self) -> None:
@@ -86,7 +88,7 @@ class Session:
             await self._whole.close()
             await self.cluster.close()
         finally:
-            Quiet.end()
+            self._quieter.end()
 
     async def create(self, topics: Sequence[TopicSpec], *, may_alter: bool) -> None:
         """Make sure that topics exist; then it is known what the one takes that takes least."""
@@ -141,8 +143,7 @@ class Session:
             await sender.start()
             end = (await self.cluster.ends([expected]))[expected]
             if end != offset:
-                place = f"{expected.topic}[{expected.partition}]"
-                raise ConflictError(f"somebody else has appended: {place} ends at {end}, expected {offset}")
+                raise ConflictError(f"somebody else has appended: {named(expected)} ends at {end}, expected {offset}")
             await sender.commit(self._packed(parts, transactional=True), {}, "")
         except FENCED as error:
             raise ConflictError(f"somebody else is about to append to {expected.topic}") from error
@@ -167,6 +168,12 @@ class Session:
         await reader.begin()
         self.readers.add(reader)
         return reader
+
+    def trouble(self, event: str, **fields: Any) -> None:
+        """Log a failure that may pass: one line in ten seconds stands for all lanes and groups that have it."""
+        more = self._spare.due(event)
+        if more is not None:
+            self.log("warning", event, **fields, **more)
 
     def note(self, group: str, marks: Mapping[TopicPartition, int]) -> None:
         """Remember what this process has committed: the cluster may say so a little later."""

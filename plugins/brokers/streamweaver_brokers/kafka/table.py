@@ -10,8 +10,9 @@ import attrs
 from aiokafka import TopicPartition
 
 from streamweaver import Rows
-from streamweaver_brokers.kafka.client import Clients, end
+from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.cluster import Cluster
+from streamweaver_brokers.kafka.failure import named
 from streamweaver_brokers.kafka.store import Store
 
 SEPARATOR = b"\0"
@@ -199,9 +200,9 @@ async def _read(
                     moved = loop.time()
                 if not table.is_verified and position > _start(table):
                     if _verify(table, records):
-                        log("info", "local copy of the state is used", part=str(part), values=table.size)
+                        log("info", "local copy of the state is used", part=named(part), values=table.size)
                     else:
-                        log("info", "local copy of the state is of another topic, or too old", part=str(part))
+                        log("info", "local copy of the state is of another topic, or too old", part=named(part))
                         table.clear()
                         table.next_offset = at[part] = begins[part]
                         consumer.seek(part, begins[part])
@@ -212,12 +213,12 @@ async def _read(
                     del tables[part]
                     consumer.pause(part)
             if tables and loop.time() - moved > clients.step_seconds:
-                raise TimeoutError(f"reading state of {next(iter(tables))}")
+                raise TimeoutError(f"reading state of {named(next(iter(tables)))}")
             if loop.time() - reported > REPORT_SECONDS:
                 reported = loop.time()
                 left = sum(ends[part] - table.next_offset for part, table in tables.items())
                 log("info", "restoring state", records=count, left_at_most=left, seconds=round(reported - started, 1))
     finally:
-        await end(consumer)
+        await clients.end(consumer)
     if loop.time() - started > REPORT_SECONDS:
         log("info", "state restored", records=count, seconds=round(loop.time() - started, 1))

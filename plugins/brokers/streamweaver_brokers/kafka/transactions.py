@@ -41,7 +41,6 @@ class _Share:
 
     wanted: Wanted
     stored: Callable[[], None]
-    at_once: bool
     # Errors come as results: of those that nobody waits for any more nobody is to be warned.
     done: "asyncio.Future[Ends | BaseException]"
 
@@ -113,10 +112,11 @@ class Transactions:
     async def close(self) -> None:
         """Let what waits come to its end, then stop."""
         await self.finish()
-        if self.failure is None:
-            self.failure = Failure(RuntimeError("the transactions are closed"))
-        if self._running is not None:
-            await asyncio.wait({self._running})
+        running = self._running
+        # Whoever comes now, or has come behind what we waited for, hears that it is too late.
+        self.cut("the transactions are closed")
+        if running is not None:
+            await asyncio.wait({running})
         await self.sender.close()
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Transactions:
         if self.failure is not None:
             done.set_result(self.failure.error)
             return done
-        self._waiting.append(_Share(wanted, stored, at_once, done))
+        self._waiting.append(_Share(wanted, stored, done))
         if at_once or len(self._waiting) >= self._lanes():
             self._complete.set()
         if self._running is None or self._running.done():
@@ -198,7 +198,9 @@ class Transactions:
             self._ended(self)
         finally:
             for share in shares:
-                share.done.set_result(failure.error)
+                # One may have been told, before another one of the same transaction met a defect.
+                if not share.done.done():
+                    share.done.set_result(failure.error)
 
 
 def _outcome(found: Ends | BaseException) -> Ends:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from aiokafka import TopicPartition
 
 from streamweaver import StorageError
+from streamweaver_brokers.kafka.failure import named
 
 if TYPE_CHECKING:
     from streamweaver_brokers.kafka.group import Membership
@@ -41,7 +42,7 @@ class Watch:
         now = self._member.waiting()
         for part, at in behind.items():
             if self._behind.get(part) == at == now.get(part):
-                raise TimeoutError(f"nothing came of {part} in {WATCH_SECONDS} s, although there is more")
+                raise TimeoutError(f"nothing came of {named(part)} in {WATCH_SECONDS} s, although there is more")
         self._behind = behind
         self._look_for_transactions({part: at for part, at in waiting.items() if part not in behind})
 
@@ -54,7 +55,7 @@ class Watch:
                 self._member.log(
                     "warning",
                     "an open transaction holds up what comes after it",
-                    part=f"{part.topic}[{part.partition}]",
+                    part=named(part),
                     at=at,
                     hint="its producer commits, or the broker ends it after the producer's transaction timeout",
                 )

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamweaver.testing.broker import topic
-from streamweaver_brokers.kafka.client import end
 from streamweaver_brokers.kafka.fetcher import BUSY_WAIT_MS, fetch_in_columns, fetched, unpacked
 
 PART = TopicPartition("topic", 3)
@@ -135,4 +134,4 @@ async def test_a_paused_partition_makes_fetches_short(launch: Any) -> None:
         fetcher._get_actions_per_node(assignment)
         assert fetcher._fetch_max_wait_ms == 500
     finally:
-        await end(consumer)
+        await broker._session.clients.end(consumer)

@@ -1,11 +1,12 @@
 """The client library's log lines are kept in bounds, and given back when nobody uses Kafka any more."""
 
 import logging
+from typing import Any
 
 import pytest
 
 from streamweaver_brokers.kafka import quiet
-from streamweaver_brokers.kafka.quiet import Quiet
+from streamweaver_brokers.kafka.quiet import Quieter
 
 
 def test_a_thousand_lines_are_two(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,31 +14,35 @@ def test_a_thousand_lines_are_two(caplog: pytest.LogCaptureFixture, monkeypatch:
     now = [100.0]
     monkeypatch.setattr(quiet.time, "monotonic", lambda: now[0])
     logger = logging.getLogger("aiokafka.somewhere")
-    Quiet.begin()
+    lines: list[tuple[str, str, dict[str, Any]]] = []
+    quieter = Quieter(lambda level, event, **fields: lines.append((level, event, fields)))
+    quieter.begin()
     try:
         for number in range(1_000):
             logger.error("cannot reach %s", number)
-        logger.warning("something else")
+        logger.warning("something else\nwith details")
         logger.info("of no interest")
         now[0] += 10.0
         logger.error("cannot reach %s", "anybody")
     finally:
-        Quiet.end()
-    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("streamweaver.kafka", "WARNING", "aiokafka.somewhere: cannot reach 0"),
-        ("streamweaver.kafka", "WARNING", "aiokafka.somewhere: something else"),
-        ("streamweaver.kafka", "WARNING", "aiokafka.somewhere: cannot reach anybody (and 999 more like it)"),
+        quieter.end()
+    assert lines == [
+        ("debug", "cannot reach 0", {"library": "aiokafka.somewhere"}),
+        ("debug", "something else", {"library": "aiokafka.somewhere"}),
+        ("debug", "cannot reach anybody", {"library": "aiokafka.somewhere", "more": 999}),
     ]
+    assert not caplog.records
 
 
 def test_loggers_are_given_back() -> None:
     """With the last broker of the process the library's loggers are as they were."""
     logger = logging.getLogger("aiokafka")
     before = (list(logger.handlers), logger.propagate)
-    Quiet.begin()
-    Quiet.begin()
+    first, second = Quieter(print), Quieter(print)
+    first.begin()
+    second.begin()
     assert not logger.propagate
-    Quiet.end()
+    first.end()
     assert not logger.propagate
-    Quiet.end()
+    second.end()
     assert (list(logger.handlers), logger.propagate) == before

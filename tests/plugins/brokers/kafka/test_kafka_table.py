@@ -135,7 +135,7 @@ class Stretch:
     async def start(self, client: Any) -> None:
         """Do nothing."""
 
-    async def stop(self) -> None:
+    async def end(self, client: Any) -> None:
         """Do nothing."""
 
     async def getmany(self, **_: Any) -> dict[Any, Any]:
@@ -172,7 +172,7 @@ async def test_reading_that_stands_still_fails() -> None:
     """The error names the partition of which nothing comes."""
     still: Any = Stretch(pause=0.05, step=0)
     table = Table(fresh_at=monotonic())
-    with pytest.raises(TimeoutError, match="partition=3"):
+    with pytest.raises(TimeoutError, match=r"state\[3\]"):
         await restore(still, still, {TopicPartition("state", 3): table}, lambda *_, **__: None)
 
 

@@ -9,6 +9,7 @@ from aiokafka import TopicPartition
 from plugins.brokers.kafka.kafka_kit import come_out
 from streamweaver import Lane, LaneLostError
 from streamweaver.testing.broker import PATIENCE, append, fresh, lane_of, rows, topic
+from streamweaver_brokers.kafka.offsets import Held
 
 
 async def both_lanes(member: Any) -> list[Any]:
@@ -138,3 +139,42 @@ async def test_a_unit_that_waits_is_dropped_with_its_lane(launch: Any) -> None:
         await lane.release()
     await member.leave()
     assert await come_out(broker, target) == [b"0"]
+
+
+async def test_who_comes_while_they_close_is_told(launch: Any) -> None:
+    """Transactions that close store what was there before, and let nobody wait for ever."""
+    broker = await launch()
+    name, group = await topic(broker, 2), fresh("group")
+    member = await broker.join(group, [name])
+    first, second = await both_lanes(member)
+    transactions = first.claim.transactions
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+    inner = transactions.sender.commit
+
+    async def held_up(*args: Any) -> Any:
+        under_way.set()
+        await go_on.wait()
+        return await inner(*args)
+
+    transactions.sender.commit = held_up
+
+    def put(partition: int) -> "asyncio.Task[Any]":
+        mark = Held(0, transactions.name).written(0)
+        wanted = transactions.put(lambda: ({}, {TopicPartition(name, partition): mark}), lambda: None)
+        return asyncio.create_task(wanted)
+
+    before, closing = put(0), asyncio.create_task(transactions.close())
+    async with asyncio.timeout(PATIENCE):
+        await under_way.wait()
+        late = put(1)
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(before, closing)
+        with pytest.raises(RuntimeError, match="the transactions are closed"):
+            await late
+        # It is there for others a moment after the answer.
+        while await broker.offsets(group) != {(name, 0): 0}:
+            await asyncio.sleep(0.01)
+    for lane in (first, second):
+        await lane.release()
+    await member.leave()
