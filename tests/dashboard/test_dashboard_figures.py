@@ -76,7 +76,7 @@ def test_health_in_one_word(health, word):
 
 
 def test_silence_is_no_start():
-    """A pipeline that was heard, and is not for more than ten seconds, is silent, unless a stage is known to have failed."""
+    """A pipeline that was heard, and is not for ten seconds, is silent, unless a stage is known to have failed."""
     unknown = merge([], "flow")
     assert status({"stages": {"prices": unknown}, "stale_seconds": 10.0})[0] == "starting"
     assert status({"stages": {"prices": unknown}, "stale_seconds": 11.0}) == (
