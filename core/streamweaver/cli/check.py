@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import click
 
-from streamweaver.cli.failure import FAILED, INVALID
+from streamweaver.cli.failure import FAILED, INVALID, say
 from streamweaver.cli.load import Loaded, data_folder, load, tool
 from streamweaver.cli.output import print_json, print_table
 from streamweaver.describe import pipeline
@@ -81,7 +81,7 @@ def _plain(findings: list[Finding]) -> list[dict[str, Any]]:
 
 def _print(file: Path, loaded: Loaded) -> None:
     for warning in loaded.warnings:
-        click.echo(str(warning), err=True)
+        say(loaded.plan.redact(str(warning)))
     described = pipeline(loaded.plan)
     click.echo(f"{file}: ok; pipeline {described['name']}, broker {described['broker']['use']}")
     click.echo()

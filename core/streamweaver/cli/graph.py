@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from streamweaver.cli.failure import say
 from streamweaver.cli.load import load
 from streamweaver.cli.output import print_json
 from streamweaver.describe import graph
@@ -16,7 +17,7 @@ def print_graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
     """Print the graph of a valid file."""
     loaded = load(file, overrides)
     for warning in loaded.warnings:
-        click.echo(str(warning), err=True)
+        say(loaded.plan.redact(str(warning)))
     found = graph(loaded.plan)
     if form == "json":
         print_json(found)

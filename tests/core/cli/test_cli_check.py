@@ -151,6 +151,18 @@ def test_a_probe_that_does_not_end_is_given_up(shop: Path, monkeypatch: pytest.M
     assert stubborn.text.startswith("no answer within")
 
 
+@pytest.mark.parametrize("command", ["check", "graph"])
+def test_a_warning_does_nothing_to_a_terminal(run, shop: Path, command: str) -> None:
+    """It may quote what the file says, its own name even: shown escaped, as every other finding is."""
+    file = Path("\x1b[31mshop.yaml")
+    file.write_text(Path("shop.yaml").read_text().replace("topics:", "topics:\n  idle: {}"))
+    said = run("pipeline", command, file)
+    assert said.status == 0
+    assert "warning: " in said.err
+    assert "\x1b" not in said.err
+    assert "\\u001b[31mshop.yaml" in said.err
+
+
 def test_what_is_missing_and_may_come_is_a_warning(run, shop: Path) -> None:
     """Plugins say it, and it is told at the stage's place; the file is valid all the same."""
     Path("orders.ndjson").unlink()
