@@ -58,7 +58,12 @@ class Id(click.ParamType[str]):
 def _filters(command: F) -> F:
     """Add the options that say which letters are meant."""
     for option in (
-        click.option("--since", type=Moment(), metavar="TIME", help="Failed after this time, or at most so long ago."),
+        click.option(
+            "--since",
+            type=Moment(),
+            metavar="TIME",
+            help="Failed after this time (2025-06-15T12:00, with Z for UTC), or at most so long ago (30s, 5m, 1h, 7d).",
+        ),
         click.option("--reason", metavar="TEXT", help="The reason holds this text."),
         click.option("--error", metavar="CLASS", help="Failed with this class of error."),
         click.option("--step", metavar="NAME", help="Failed in this step."),

@@ -12,6 +12,10 @@ from streamweaver.cli.complete import stage_names
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+DURATION = "500ms, 10s, 5m, 1h, 7d, or a number of seconds"
+"""How a duration may be written, for the help of an option that takes one."""
+
+
 class Duration(click.ParamType[float]):
     """A time such as `10s`, as seconds."""
 
@@ -77,9 +81,14 @@ def dashboard_options(command: F) -> F:
 
 
 def dashboard_overrides(port: int | None, no_dashboard: bool) -> tuple[str, ...]:
-    """Return what the two options say, in the words of the file."""
-    said = () if port is None else (f"dashboard.port={port}",)
-    return (*said, "dashboard.enabled=false") if no_dashboard else said
+    """Return what the two options say, in the words of the file; a usage error where they contradict each other."""
+    if no_dashboard and port is not None:
+        raise click.UsageError(
+            f"got --port {port} and --no-dashboard, expected one of them: the port is the dashboard's"
+        )
+    if no_dashboard:
+        return ("dashboard.enabled=false",)
+    return () if port is None else (f"dashboard.port={port}",)
 
 
 def data_option(command: F) -> F:

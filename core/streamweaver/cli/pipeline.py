@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from streamweaver.cli.option import (
+    DURATION,
     Duration,
     WorkerName,
     dashboard_options,
@@ -43,7 +44,9 @@ def group() -> None:
 )
 @click.option("--supervisor", type=int, hidden=True)
 @data_option
-@click.option("--duration", type=Duration(), metavar="TIME", help="Stop by itself after this time, drained.")
+@click.option(
+    "--duration", type=Duration(), metavar="TIME", help=f"Stop by itself after this time, drained: {DURATION}."
+)
 @click.option("--until-idle", is_flag=True, help="Stop when every producer has ended and no stage has lag.")
 @dashboard_options
 @click.option(

@@ -10,7 +10,7 @@ import attrs
 
 from streamweaver.config.checks import option_info
 from streamweaver.config.instance import option_types
-from streamweaver.config.words import LISTS, MAPPINGS, SETS, attrs_class, bare, choices, is_union
+from streamweaver.config.words import LISTS, MAPPINGS, SETS, attrs_class, bare, choices, expected, is_union
 from streamweaver.errors import PluginLoadError
 from streamweaver.plugin import Bounds, OptionInfo, option_fields
 from streamweaver.units import SECONDS_PATTERN, SIZE_PATTERN, Seconds, Size
@@ -138,7 +138,7 @@ def _option(field: "attrs.Attribute[Any]", type_: Any, definitions: Definitions)
     info: OptionInfo = option_info(field)
     made = dict(schema_of(type_, definitions, info.bounds))
     if info.help:
-        made["description"] = info.help
+        made["description"] = "; ".join([info.help, *_with_unit(type_)])
     if info.deprecated:
         made["deprecated"] = True
     if info.secret:
@@ -148,6 +148,12 @@ def _option(field: "attrs.Attribute[Any]", type_: Any, definitions: Definitions)
     if info.example is not None:
         made["examples"] = [plain(info.example)]
     return made
+
+
+def _with_unit(type_: Any) -> list[str]:
+    """Say how a value with a unit is written, which its pattern tells machines only."""
+    members = typing.get_args(type_) if is_union(type_ := bare(type_)) else (type_,)
+    return [expected(member) for member in map(bare, members) if member in (Seconds, Size)]
 
 
 def _list(origin: Any, arguments: tuple[Any, ...], definitions: Definitions, bounds: Bounds) -> Schema:

@@ -171,6 +171,21 @@ def test_the_schema_of_one_option_says_all_that_is_known() -> None:
     assert "canary" not in json.dumps(schema)
 
 
+def test_an_option_with_a_unit_says_how_it_is_written() -> None:
+    """Editors show the description, not the pattern: a duration and a size name their units there, optional ones too."""
+
+    @attrs.frozen
+    class Units:
+        wait: Seconds | None = option(default=None, help="longest wait")
+        room: Size = option(default=Size(0), help="room")
+
+    properties = json_schema(Units)["properties"]
+    assert properties["wait"]["description"] == (
+        "longest wait; a duration (500ms, 10s, 5m, 1h, 7d, or a number of seconds)"
+    )
+    assert properties["room"]["description"] == "room; a size (64KiB, 10MB, 1GiB, or a number of bytes)"
+
+
 def test_a_type_that_no_yaml_fits_has_no_schema() -> None:
     """An option of a type that cannot be written is a defect of the plugin."""
     with pytest.raises(PluginLoadError, match="no YAML value fits the type"):
