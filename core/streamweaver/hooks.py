@@ -104,7 +104,10 @@ class Hooks:
 
     @spec
     def metrics_published(self, pipeline: str, metrics: dict[str, Any]) -> None:
-        """The figures of all stages, about once a second."""
+        """The figures of all stages, about once a second, also those that could not be stored.
+
+        While the broker does not answer, `lag_records` and `lag_seconds` are None.
+        """
 
 
 class Observers:

@@ -16,7 +16,10 @@ STYLES = {"ok": "green", "ended": "dim", "failed": "bold red", "stuck": "bold ye
 
 
 class LogLines:
-    """Logs one line for all stages every ten seconds."""
+    """Logs one line for all stages every ten seconds.
+
+    Workers that say nothing (`silent`, seconds by name) are named: their figures are not among the others'.
+    """
 
     def __init__(self, log: Log, monotonic: Callable[[], float]) -> None:
         self._log = log
@@ -29,18 +32,25 @@ class LogLines:
         if self._monotonic() < self._next:
             return
         self._next = self._monotonic() + PERIOD_SECONDS
-        self._log("info", "running", **{name: stage_line(stage) for name, stage in metrics["stages"].items()})
+        stages = {name: stage_line(stage) for name, stage in metrics["stages"].items()}
+        silent = ", ".join(f"{worker} for {seconds:.0f} s" for worker, seconds in metrics.get("silent", {}).items())
+        self._log("info", "running", **stages, **({"silent": silent} if silent else {}))
 
 
 def stage_line(stage: dict[str, Any]) -> str:
     """Return a stage's figures in one short text."""
-    parts = [f"{rate(stage):.0f}/s", f"lag {stage['lag_records']}"]
+    parts = [f"{rate(stage):.0f}/s", f"lag {_told(stage['lag_records'])}"]
     if stage["errors"]:
         parts.append(f"errors {stage['errors']}")
     parts.append(f"p99 {milliseconds(stage['latency_ms']['p99'])}")
     if stage["health"] != "ok":
         parts.append(health(stage))
     return ", ".join(parts)
+
+
+def _told(figure: float | None, digits: int = 0) -> str:
+    """Return a figure for reading; `?` where nobody knows it now."""
+    return "?" if figure is None else f"{figure:.{digits}f}"
 
 
 def rate(stage: dict[str, Any]) -> float:
@@ -65,6 +75,8 @@ def health(stage: dict[str, Any]) -> str:
         return f"ok, {activity}" if waits else str(stage["health"])
     if stage["error"]:
         return f"{stage['health']}: {stage['error']}"
+    if stage["health"] == "unknown":
+        return "unknown"
     return f"{stage['health']}: {stage['activity']} for {stage['activity_seconds']:.0f} s"
 
 
@@ -76,13 +88,13 @@ def cells(name: str, stage: dict[str, Any]) -> list[str]:
     return [
         name,
         stage["kind"],
-        f"{rate(stage):.0f}",
-        f"{stage['out_per_second']:.0f}",
+        _told(rate(stage)),
+        _told(stage["out_per_second"]),
         str(stage["in"]),
         str(stage["errors"]),
         str(stage["dead_lettered"]),
-        str(stage["lag_records"]),
-        f"{stage['lag_seconds']:.1f}",
+        _told(stage["lag_records"]),
+        _told(stage["lag_seconds"], 1),
         milliseconds(stage["latency_ms"]["p99"]),
         health(stage),
     ]
@@ -138,6 +150,9 @@ class LiveTable:
             shown = dict(zip(HEADS, cells(name, stage), strict=True))
             *row, state = [shown[head] for head in LIVE_HEADS]
             table.add_row(*map(Text, row), Text(state, style=STYLES.get(stage["health"], ""), overflow="ellipsis"))
+        for worker, seconds in self._metrics.get("silent", {}).items():
+            silent = Text(f"silent for {seconds:.0f} s", style=STYLES["stuck"])
+            table.add_row(Text(worker), *[""] * (len(LIVE_HEADS) - 2), silent)
         return table
 
 

@@ -12,7 +12,7 @@ import click
 from streamweaver.cli.failure import redact_with
 from streamweaver.config import Findings, read, suggest
 from streamweaver.contracts import Broker, BrokerContext
-from streamweaver.errors import Finding
+from streamweaver.errors import BrokerError, Finding
 from streamweaver.graph.build import build
 from streamweaver.graph.plan import Plan
 from streamweaver.registry import Registry
@@ -61,6 +61,14 @@ def data_folder(plan: Plan, chosen: Path | None) -> Path:
     return DATA / plan.name if chosen is None else chosen
 
 
+def elsewhere(plan: Plan) -> str:
+    """Return what may be the matter where a pipeline that runs is not found."""
+    return (
+        f"the broker here is {plan.broker.plugin.name}: what `pipeline up` is given by --set this command needs, too, "
+        f"by --set if it takes that, else in the variable {SET}, one a line"
+    )
+
+
 def unknown_stage(name: str, plan: Plan, flag: str) -> click.UsageError:
     """Return what is said of an option that names a stage that the file has not."""
     hint = suggest(name, plan.stages) or f"; the file has {', '.join(plan.stages)}"
@@ -72,7 +80,12 @@ async def tool(plan: Plan, data: Path) -> AsyncIterator[Broker]:
     """Open a pipeline's broker beside the pipeline, running or not; BrokerError when there is nothing to open."""
     broker: Broker = plan.broker.build()
     try:
-        await broker.open(BrokerContext(pipeline=plan.name, data_dir=data, role="tool"))
+        try:
+            await broker.open(BrokerContext(pipeline=plan.name, data_dir=data, role="tool"))
+        except BrokerError as error:
+            if type(error) is not BrokerError:
+                raise  # one that is there, and in trouble
+            raise BrokerError(f"{error} ({elsewhere(plan)})") from error
         yield broker
     finally:
         await broker.close()

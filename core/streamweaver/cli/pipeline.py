@@ -165,20 +165,23 @@ def graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
 
 @group.command(short_help="Show the stages of a running pipeline, and how they do.")
 @file_argument
+@set_option
 @data_option
 @json_option("Print one JSON object: the newest figures, and whether the pipeline runs.")
 @click.pass_context
-def status(ctx: click.Context, file: Path, data: Path | None, as_json: bool) -> None:
-    """Show the stages of a running pipeline: rates, lag, latency, health. Exit status 1 when it does not run.
+def status(ctx: click.Context, file: Path, overrides: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+    """Show the stages of a running pipeline: rates, lag, latency, health. Exit status 1 when it is not heard to run.
 
-    Of one that was stopped, since when, and what its stages came to.
+    Of one that was stopped, since when, and what its stages came to. Of one that has said nothing for 5 s and has not
+    said that it ends, for how long: it cannot reach its broker, or it has ended without a word. With --json "state" is
+    running, stopped, killed, silent (its process is there) or unheard; "running" is null when nobody can know.
 
     \b
     Example: streamweaver pipeline status pipelines/demo.yaml
     """
     from streamweaver.cli.status import print_status
 
-    ctx.exit(print_status(file, data, as_json))
+    ctx.exit(print_status(file, overrides, data, as_json))
 
 
 @group.command(short_help="Write a first pipeline, with comments, that runs as it is.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,75 +11,109 @@ import msgspec
 
 from streamweaver.cli.failure import FAILED
 from streamweaver.cli.live import HEADS, cells
-from streamweaver.cli.load import data_folder, load, tool
+from streamweaver.cli.load import data_folder, elsewhere, load, tool
 from streamweaver.cli.output import print_json, print_table, time_text
 from streamweaver.contracts import Broker
 from streamweaver.errors import BrokerError, UnknownTopicError
 from streamweaver.graph.plan import Plan
 from streamweaver.runtime.reading import through
-from streamweaver.runtime.workers import merged
+from streamweaver.runtime.workers import last_run, merged
 
 SILENT_MS = 5_000
-"""A pipeline that has published nothing for so long does not run, or cannot: it does so every second."""
+"""Who has published nothing for so long has ended, or cannot: every worker does so every second."""
 
 UNKNOWN = "?"
 """Stands for who holds the pipeline's data, where the broker cannot tell."""
 
+RUNNING = {"running": True, "silent": True, "unheard": None, "killed": False, "stopped": False}
+"""What may be said of a pipeline, and whether it runs by that; None where nobody here can know.
+
+It is heard, and runs; it is `silent`, and its process is there; it is `unheard`, and may have ended or be cut off from
+its broker; it was `killed`, or its machine failed, since its process is gone and has not said so; it has said that it
+`stopped`.
+"""
+
 _FURTHER_BACK = 5_000
 
 
-def print_status(file: Path, data: Path | None, as_json: bool) -> int:
-    """Print the newest figures; returns the exit status, 1 when the pipeline does not run or has fallen silent."""
-    plan = load(file).plan
+def print_status(file: Path, overrides: tuple[str, ...], data: Path | None, as_json: bool) -> int:
+    """Print the newest figures; returns the exit status, 1 when the pipeline does not run or nothing is heard of it."""
+    plan = load(file, overrides).plan
     metrics = asyncio.run(newest(plan, data_folder(plan, data)))
-    age = time.time_ns() // 1_000_000 - metrics["time"]
-    holder = metrics.get("holder", UNKNOWN)
-    heard = bool(metrics["running"]) and age <= SILENT_MS
-    running = heard if holder == UNKNOWN else holder is not None
-    if not running:
-        metrics["stages"] = {name: _at_rest(stage) for name, stage in metrics["stages"].items()}
+    age = max(0, time.time_ns() // 1_000_000 - metrics["time"])
+    state = state_of(metrics, age)
+    if not (heard := state == "running"):
+        as_it_is = _unheard if state in ("silent", "unheard") else _at_rest
+        metrics["stages"] = {name: as_it_is(stage) for name, stage in metrics["stages"].items()}
     if as_json:
-        print_json({**metrics, "running": running, "silent": running and not heard, "age_ms": max(0, age)})
+        silent = state in ("silent", "unheard")
+        print_json({**metrics, "state": state, "running": RUNNING[state], "silent": silent, "age_ms": age})
     else:
-        workers = f", {metrics['workers']} workers" if "workers" in metrics else ""
-        at = f"{time_text(metrics['time'])} ({_ago(age)} ago)"
-        if running:
-            state = f"running{workers}" if heard else f"silent, though {holder} has not ended{workers}, last seen {at}"
-        else:
-            # The last figures of a run that was stopped say so; without them it was killed, or the machine failed.
-            state = f"not running{workers}, last seen {at}" if metrics["running"] else f"stopped since {at}"
-        click.echo(f"pipeline {metrics['pipeline']}: {state}")
-        if running and not heard:
+        click.echo(f"pipeline {metrics['pipeline']}: {_told(state, metrics, age)}")
+        if state == "silent":
             click.echo("it is only starting, or blocked: its log lines say where", err=True)
+        if state == "unheard":
+            click.echo("it cannot reach the broker, or it has ended without a word: its log lines say which", err=True)
         right = [head for head in HEADS if head not in ("stage", "kind", "health")]
         rows = [cells(name, stage) for name, stage in metrics["stages"].items()]
         print_table(HEADS, rows, right=right, spare=["kind", "in", "out/s", "errors"])
-    return 0 if running and heard else FAILED
+    return 0 if heard else FAILED
+
+
+def state_of(metrics: Mapping[str, Any], age_ms: int) -> str:
+    """Return which word of `RUNNING` is true, by the newest figures and their age."""
+    holder = metrics.get("holder", UNKNOWN)
+    if holder is not None and metrics["running"] and age_ms <= SILENT_MS:
+        return "running"
+    if holder not in (None, UNKNOWN):
+        return "silent"
+    # The last figures of a run that ends in order say so.
+    if not metrics["running"]:
+        return "stopped"
+    return "killed" if holder is None else "unheard"
+
+
+def _told(state: str, metrics: Mapping[str, Any], age_ms: int) -> str:
+    workers = f", {metrics['workers']} workers" if "workers" in metrics else ""
+    at = f"{time_text(metrics['time'])} ({_ago(age_ms)} ago)"
+    return {
+        "running": f"running{workers}",
+        "silent": f"silent, though {metrics.get('holder')} has not ended{workers}, last seen {at}",
+        "unheard": f"not heard of for {_ago(age_ms)}{workers}, last seen {at}",
+        "killed": f"not running{workers}, last seen {at}",
+        "stopped": f"stopped since {at}{workers}",
+    }[state]
 
 
 async def newest(plan: Plan, data: Path) -> dict[str, Any]:
-    """Return the newest figures of the workers that run, or else the last ever; BrokerError when there are none.
+    """Return the newest figures of the workers that are heard, or else the last of the last run, all workers together.
 
-    Where the broker knows, `holder` says who runs the pipeline.
+    Where the broker knows, `holder` says who runs the pipeline. BrokerError when there are no figures.
     """
     async with tool(plan, data) as broker:
         holder = {"holder": await broker.holder()} if hasattr(broker, "holder") else {}
-        try:
-            held = (await broker.ranges(plan.metrics))[0]
-        except UnknownTopicError:
-            raise BrokerError(f"pipeline {plan.name} has never run here, so there is nothing to show") from None
-        by_worker: dict[bytes | None, dict[str, Any]] = {}
         since = time.time_ns() // 1_000_000 - SILENT_MS
-        if held.end > held.begin:
-            at = min(await broker.offset_at(plan.metrics, 0, since), held.end - 1)
-            by_worker = await _figures(broker, plan, at)
-            if not by_worker:
-                # Of a pipeline that ended, while its dashboard goes on, what dashboards say comes last.
-                by_worker = await _figures(broker, plan, at - _FURTHER_BACK)
-    if not by_worker:
+        try:
+            figures = await _figures(broker, plan, await broker.offset_at(plan.metrics, 0, since))
+            alive = [found for found in figures.values() if found["running"] and found["time"] >= since]
+            if alive:
+                return merged(alive) | holder
+            # Workers do not all end at the same moment; and while a dashboard goes on, what it says comes last.
+            held = (await broker.ranges(plan.metrics))[0]
+            figures = await _figures(broker, plan, held.end - _FURTHER_BACK)
+        except UnknownTopicError:
+            nothing = f"pipeline {plan.name} has never run here, so there is nothing to show"
+            raise BrokerError(f"{nothing}; {elsewhere(plan)}") from None
+    if not figures:
         raise BrokerError(f"pipeline {plan.name} has published no figures yet; try again in a second")
-    alive = [metrics for metrics in by_worker.values() if metrics["running"] and metrics["time"] >= since]
-    return merged(alive or [max(by_worker.values(), key=lambda metrics: int(metrics["time"]))]) | holder
+    return last_run(figures.values()) | holder
+
+
+def _unheard(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the last figures of a stage of which nothing is heard: nobody knows how it does."""
+    if stage["health"] in ("ended", "failed"):
+        return stage
+    return {**stage, "health": "unknown", "activity": "not heard of"}
 
 
 def _at_rest(stage: dict[str, Any]) -> dict[str, Any]:

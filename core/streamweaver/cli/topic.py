@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from streamweaver.cli.complete import topic_names
-from streamweaver.cli.option import data_option, file_argument, json_option
+from streamweaver.cli.option import data_option, file_argument, json_option, set_option
 
 
 @click.group()
@@ -15,9 +15,10 @@ def group() -> None:
 
 @group.command(name="list")
 @file_argument
+@set_option
 @data_option
 @json_option("Print one JSON array of objects.")
-def list_topics(file: Path, data: Path | None, as_json: bool) -> None:
+def list_topics(file: Path, overrides: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """List the topics of a pipeline and what they hold, its own topics included.
 
     \b
@@ -28,7 +29,7 @@ def list_topics(file: Path, data: Path | None, as_json: bool) -> None:
     from streamweaver.cli.load import data_folder, load
     from streamweaver.cli.tail import holdings
 
-    plan = load(file).plan
+    plan = load(file, overrides).plan
     rows = asyncio.run(holdings(plan, data_folder(plan, data)))
     from streamweaver.cli.output import print_json, print_table
 
@@ -79,6 +80,7 @@ class Start(click.ParamType[str | int]):
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many records.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes in, until Ctrl-C.")
 @json_option("Print one JSON object a line.")
+@set_option
 def tail(
     file: Path,
     topic: str,
@@ -87,6 +89,7 @@ def tail(
     limit: int | None,
     follow: bool,
     as_json: bool,
+    overrides: tuple[str, ...] = (),
     data: Path | None = None,
 ) -> None:
     """Print the records of a topic, those of all partitions by time.
@@ -105,7 +108,7 @@ def tail(
     from streamweaver.cli.load import data_folder, load
     from streamweaver.cli.tail import Range, print_records
 
-    plan = load(file).plan
+    plan = load(file, overrides).plan
     wanted = Range(
         start=start if start is not None else "end" if follow else "start",
         partition=partition,

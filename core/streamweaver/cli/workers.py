@@ -41,6 +41,12 @@ BACKOFF = Backoff(0.5, 30.0)
 
 LINE_BYTES = 64 * 1024 * 1024
 
+SHOW_SECONDS = 1.0
+"""Between two looks at what the workers have told of themselves."""
+
+SILENT_SECONDS = 5.0
+"""A worker that has told nothing for so long is silent: it does so every second, whether it has a broker or not."""
+
 REST_SECONDS = 1.0
 """How long we read what a worker that has ended said last: what it started may live on, and keep its pipes open."""
 
@@ -65,6 +71,8 @@ class Slot:
     has_started: bool = False
     metrics: dict[str, Any] | None = None
     """The newest figures of the worker that is there now."""
+    told_at: float = 0.0
+    """When it told them, in seconds on the monotonic clock."""
     standing: dict[str, Any] | None = None
     """Its newest answer."""
     last: dict[str, Any] | None = None
@@ -135,14 +143,15 @@ class Supervisor:
             timer = None
             if self._wishes.duration_seconds is not None:
                 timer = loop.call_later(self._wishes.duration_seconds, self.stop)
-            asking = asyncio.create_task(self._ask_round_by_round())
+            beside = {asyncio.create_task(self._ask_round_by_round()), asyncio.create_task(self._show_now_and_then())}
             try:
                 async with asyncio.TaskGroup() as tasks:
                     for slot in self._slots:
                         tasks.create_task(self._keep(slot))
             finally:
-                asking.cancel()
-                await asyncio.wait({asking})
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside)
                 if timer is not None:
                     timer.cancel()
                 if self._killing is not None:
@@ -222,6 +231,33 @@ class Supervisor:
             return False
         # A producer runs in one worker, and only that one knows that it has come to its end.
         return self._stopping.is_set() or self._producers <= {name for answer in answers for name in answer["ended"]}
+
+    # -- how it goes ------------------------------------------------------------------------------
+
+    async def _show_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SHOW_SECONDS)
+            if (figures := self.figures(time.monotonic())) is not None:
+                self._show(figures)
+                if self._health is not None and not figures["silent"]:
+                    # Where it cannot be renewed it grows old, which is what it is there to say.
+                    with contextlib.suppress(OSError):
+                        self._health.metrics_published(figures)
+
+    def figures(self, now: float) -> dict[str, Any] | None:
+        """Return what the workers tell of themselves, taken together; None as long as none has told anything.
+
+        What is old is not told as if it were new: who says nothing is in `silent`, with the seconds, and only there.
+        """
+        fresh, silent = [], {}
+        for slot in self._slots:
+            if slot.metrics is not None and now - slot.told_at <= SILENT_SECONDS:
+                fresh.append(slot.metrics)
+            elif slot.metrics is not None:
+                silent[slot.name] = now - slot.told_at
+        if not fresh and not silent:
+            return None
+        return {**(merged(fresh) if fresh else {"stages": {}}), "silent": silent}
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -328,13 +364,7 @@ class Supervisor:
             case "started":
                 slot.has_started = True
             case "metrics":
-                slot.metrics = said["metrics"]
-                figures = merged([each.metrics for each in self._slots if each.metrics is not None])
-                self._show(figures)
-                if self._health is not None:
-                    # Where it cannot be renewed it grows old, which is what it is there to say.
-                    with contextlib.suppress(OSError):
-                        self._health.metrics_published(figures)
+                slot.metrics, slot.told_at = said["metrics"], time.monotonic()
             case "standing":
                 slot.standing = said
                 self._changed.set()

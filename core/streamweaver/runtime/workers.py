@@ -5,6 +5,9 @@ from typing import Any
 
 from streamweaver.runtime.scope import STANDBY
 
+FORGET_MS = 60_000
+"""Who had been silent for so long when others still spoke has ended: they had its share of the work since."""
+
 HEALTH = ("ended", "ok", "unknown", "stuck", "failed")
 """From good to bad."""
 
@@ -28,6 +31,34 @@ def added(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[st
     return total
 
 
+def last_run(snapshots: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Take the last word of each worker together, at least of one, as far as they belong to the last run.
+
+    A run is all that ran at the same time as the one heard last, or as another one of the run. Counts are those of all
+    of them. Whether it is `running`, since when nothing was heard (`time`), and how the stages were is told by those
+    that were there to the end: it runs, for all that is known, as long as one of them has not said that it ends.
+    """
+    run = _together(snapshots)
+    recent = [snapshot for snapshot in run if run[0]["time"] - snapshot["time"] <= FORGET_MS]
+    running = [snapshot for snapshot in recent if snapshot["running"]]
+    every, ends = merged(run), merged(recent)
+    stages = {
+        name: {**ends["stages"].get(name, stage), **{count: stage[count] for count in SUMMED if count in stage}}
+        for name, stage in every["stages"].items()
+    }
+    return {**every, "time": (running or run)[0]["time"], "running": bool(running), "stages": stages}
+
+
+def _together(snapshots: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the snapshots of the last run, the newest first."""
+    found: list[Mapping[str, Any]] = []
+    for snapshot in sorted(snapshots, key=lambda snapshot: int(snapshot["time"]), reverse=True):
+        if found and snapshot["time"] < min(map(_started, found)):
+            break
+        found.append(snapshot)
+    return found
+
+
 def merged(snapshots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Take what workers published of one pipeline together; at least one, and one alone is returned as it is."""
     if len(snapshots) == 1:
@@ -36,6 +67,7 @@ def merged(snapshots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "pipeline": snapshots[0]["pipeline"],
         "time": max(snapshot["time"] for snapshot in snapshots),
+        "started": min(map(_started, snapshots)),
         "running": any(snapshot["running"] for snapshot in snapshots),
         "workers": len(snapshots),
         "stages": {name: merged_stage([s["stages"][name] for s in snapshots if name in s["stages"]]) for name in names},
@@ -65,8 +97,14 @@ def merged_stage(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _started(snapshot: Mapping[str, Any]) -> int:
+    """Return when a worker started; one of an older release does not say, and counts from its figures on."""
+    return int(snapshot.get("started", snapshot["time"]))
+
+
 def _of(parts: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [part[name] for part in parts if name in part]
+    """Return a figure of all parts that have it: what a worker does not know it leaves out, or says None."""
+    return [part[name] for part in parts if part.get(name) is not None]
 
 
 def _sum(values: Iterable[float]) -> float:

@@ -78,3 +78,26 @@ def test_what_a_plugin_waits_for_is_said() -> None:
     assert health(stage(activity="waiting for a file at x.log")) == "ok, waiting for a file at x.log"
     assert health(stage(activity="waiting for input")) == "ok"
     assert health(stage(activity="waiting for a file at x.log", health="ended")) == "ended"
+
+
+def test_what_nobody_knows_is_a_question_mark() -> None:
+    """A lag that the broker does not say, also in the table of `status`; of a stage not heard of only that is told."""
+    away = stage(lag_records=None, lag_seconds=None, health="stuck", activity="waiting for the broker")
+    assert stage_line(away) == "5/s, lag ?, p99 12 ms, stuck: waiting for the broker for 11 s"
+    assert cells("prices", away)[7:9] == ["?", "?"]
+    assert health(stage(health="unknown")) == "unknown"
+
+
+def test_a_silent_worker_is_named() -> None:
+    """In the line and in the table, with how long it has said nothing."""
+    figures = {"stages": {"prices": stage()}, "silent": {"w-1": 12.3}}
+    lines: list[dict[str, Any]] = []
+    times = iter((0.0, 10.0, 10.0))
+    LogLines(lambda level, event, /, **fields: lines.append(fields), lambda: next(times)).metrics_published(figures)
+    assert lines == [{"prices": "5/s, lag 3, p99 12 ms", "silent": "w-1 for 12 s"}]
+    live = LiveTable()
+    live.metrics_published(figures)
+    console = Console(width=150)
+    with console.capture() as captured:
+        console.print(live.table())
+    assert captured.get().splitlines()[-1].split() == ["w-1", "silent", "for", "12", "s"]

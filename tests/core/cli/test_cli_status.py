@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import streamweaver.cli.status as status_module
+from core.cli.conftest import GOOD
 from core.runtime.runtime_kit import Slow
 from streamweaver import BrokerContext, Rows, TopicSpec
 from streamweaver.testing.broker import append
@@ -76,17 +77,50 @@ def newest(running: bool, time: int):
     return figures
 
 
-@pytest.mark.parametrize(("age_ms", "running"), [(1_000, True), (5_000, True), (5_001, False), (-500, True)])
-def test_silence_of_five_seconds_means_not_running(
-    run, shop: Path, monkeypatch: pytest.MonkeyPatch, age_ms: int, running: bool
+@pytest.mark.parametrize(
+    ("age_ms", "state", "running"),
+    [(1_000, "running", True), (5_000, "running", True), (5_001, "unheard", None), (-500, "running", True)],
+)
+def test_silence_of_five_seconds_means_that_nobody_knows(
+    run, shop: Path, monkeypatch: pytest.MonkeyPatch, age_ms: int, state: str, running: bool | None
 ) -> None:
-    """A pipeline that died without a word is told by the age of its figures; a clock that runs ahead is no death."""
+    """Where no broker knows who runs it: dead or cut off, both look alike; a clock that runs ahead is neither."""
     now = 1_750_000_000_000
     monkeypatch.setattr(status_module.time, "time_ns", lambda: now * 1_000_000)
     monkeypatch.setattr(status_module, "newest", newest(True, now - age_ms))
     said = run("pipeline", "status", "shop.yaml", "--json")
-    assert said.json["running"] is running
+    assert (said.json["state"], said.json["running"], said.json["silent"]) == (state, running, state == "unheard")
     assert said.status == (0 if running else 1)
+
+
+def test_only_who_said_goodbye_is_stopped(run, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However old its last word is; one that did not is said not to be heard of, for how long, and what that may be."""
+    now = 1_750_000_000_000
+    monkeypatch.setattr(status_module.time, "time_ns", lambda: now * 1_000_000)
+    monkeypatch.setattr(status_module, "newest", newest(True, now - 14_000))
+    said = run("pipeline", "status", "shop.yaml")
+    assert said.out.startswith("pipeline shop: not heard of for 14 s, last seen 2025-06-15 ")
+    assert said.err.startswith("it cannot reach the broker, or it has ended without a word")
+    monkeypatch.setattr(status_module, "newest", newest(False, now - 14_000))
+    assert run("pipeline", "status", "shop.yaml").out.startswith("pipeline shop: stopped since 2025-06-15 ")
+    found = run("pipeline", "status", "shop.yaml", "--json").json
+    assert (found["state"], found["running"], found["silent"]) == ("stopped", False, False)
+
+
+def test_of_a_stage_that_is_not_heard_of_nobody_knows_how_it_does(run, ran: Path) -> None:
+    """Its health is unknown, and its counts are the last that there are; what had failed or ended still says so."""
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    figures["stages"]["prices"] |= {"health": "failed", "error": "no room left"}
+    publish(figures, **{"0": 20_000})
+    lock = RunLock(Path(".streamweaver/shop"), "shop")
+    stages = run("pipeline", "status", "shop.yaml", "--json").json["stages"]
+    lock.release()
+    assert {name: stage["health"] for name, stage in stages.items()} == {
+        "file": "ended",
+        "prices": "failed",
+        "out": "unknown",
+    }
+    assert stages["out"]["out"] == GOOD
 
 
 def publish(figures: dict[str, Any], **ages_ms: int) -> None:
@@ -99,7 +133,9 @@ def publish(figures: dict[str, Any], **ages_ms: int) -> None:
         await broker.open(BrokerContext(pipeline="shop", data_dir=Path(".streamweaver/shop"), role="tool"))
         for worker, age in ages_ms.items():
             now = time.time_ns() // 1_000_000 - age
-            value = json.dumps({**copy.deepcopy(figures), "time": now, "running": worker != "ended"}).encode()
+            value = json.dumps(
+                {**copy.deepcopy(figures), "time": now, "running": not worker.startswith("ended")}
+            ).encode()
             unit = broker.begin()
             unit.append("shop.metrics", 0, Rows([worker.encode()], [value], [now]))
             await unit.commit()
@@ -143,11 +179,45 @@ def test_a_pipeline_that_holds_its_data_and_says_nothing_is_silent(run, ran: Pat
     lock.release()
 
 
-def test_the_last_worker_that_ended_is_told_when_none_runs(run, ran: Path) -> None:
-    """Its figures are the last that there are, in the form of a single worker."""
+def test_all_workers_of_the_last_run_are_told_when_none_runs(run, ran: Path) -> None:
+    """Counts are the sum of those that ran together, whoever ended last; what ran before them is not among them."""
     figures = run("pipeline", "status", "shop.yaml", "--json").json
-    publish(figures, silent=20_000)
-    figures["stages"]["out"]["out"] = 77
-    publish(figures, ended=0)
+    figures["started"] = time.time_ns() // 1_000_000
+    for worker, out in (("ended-0", 70), ("ended-1", 7)):
+        figures["stages"]["out"]["out"] = out
+        publish(figures, **{worker: 0})
+    said = run("pipeline", "status", "shop.yaml")
+    assert said.out.splitlines()[0].endswith(" ago), 2 workers")
     found = run("pipeline", "status", "shop.yaml", "--json").json
-    assert (found["running"], "workers" in found, found["stages"]["out"]["out"]) == (False, False, 77)
+    assert (found["state"], found["workers"], found["stages"]["out"]["out"]) == ("stopped", 2, 77)
+
+
+def test_one_worker_that_has_not_said_that_it_ends_may_still_run(run, ran: Path, monkeypatch: Any) -> None:
+    """Another one's goodbye is not its own; its silence counts from its own last word."""
+    monkeypatch.delattr(Embedded, "holder")
+    figures = run("pipeline", "status", "shop.yaml", "--json").json
+    figures["started"] = time.time_ns() // 1_000_000 - 30_000
+    publish(figures, **{"0": 14_000, "ended": 2_000})
+    found = run("pipeline", "status", "shop.yaml", "--json").json
+    assert (found["state"], found["running"], found["silent"]) == ("unheard", None, True)
+    assert 14_000 <= found["age_ms"] < 44_000
+
+
+def test_overrides_are_taken(run, ran: Path) -> None:
+    """What `up` was given by --set `status` takes, too, checked like the file."""
+    said = run("pipeline", "status", "shop.yaml", "--set", "broker.use=kafka", "--set", 'broker.servers=["nowhere:x"]')
+    assert said.status in (1, 2)
+    assert "stopped since" not in said.out
+    assert run("pipeline", "status", "shop.yaml", "--set", "topics.orders.partitions=many").status == 2
+
+
+def test_where_it_has_never_run_the_next_step_is_said(run, shop: Path) -> None:
+    """Which broker was asked, and that what `up` was given by --set has to be given here, or in the environment."""
+    for command in (("pipeline", "status"), ("topic", "list"), ("dlq", "list")):
+        said = run(*command, "shop.yaml")
+        assert said.status == 1
+        assert "log.sqlite: no log here" in said.err
+        assert "the broker here is embedded: what `pipeline up` is given by --set this command needs, too" in said.err
+        assert "STREAMWEAVER_SET" in said.err
+    Path(".streamweaver/shop").mkdir(parents=True)
+    assert "STREAMWEAVER_SET" in run("pipeline", "status", "shop.yaml").err

@@ -40,3 +40,12 @@ def test_a_partition_that_is_not_there_is_wrong_usage(run, ran: Path) -> None:
     said = run("topic", "tail", "shop.yaml", "orders", "--partition", "2")
     assert said.status == 2
     assert "has 2, counted from 0" in said.err
+
+
+def test_overrides_are_taken(run, ran: Path) -> None:
+    """A pipeline that was started with another name or broker is looked at with the same --set, as of `up`."""
+    for command in (("list", "shop.yaml"), ("tail", "shop.yaml", "orders", "--limit", "1")):
+        assert run("topic", *command).status == 0
+        said = run("topic", *command, "--set", "name=elsewhere")
+        assert said.status == 1
+        assert ".streamweaver/elsewhere/log.sqlite: no log here" in said.err

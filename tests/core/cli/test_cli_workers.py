@@ -19,8 +19,10 @@ import msgspec
 import pytest
 
 from kafka_server import kafka_address  # noqa: F401 - a fixture
-from streamweaver import BrokerContext
+from streamweaver import BrokerContext, Rows, TopicSpec
 from streamweaver.cli import workers as workers_module
+from streamweaver.cli.health_file import HealthFile
+from streamweaver.cli.workers import Supervisor
 from streamweaver.retry import Backoff
 from streamweaver_brokers.kafka import Kafka
 
@@ -190,9 +192,13 @@ def judge(found: list[dict[str, Any]]) -> None:
 def test_three_workers_share_the_work_and_end_together(
     orders: Path,
     name: str,
+    run: Any,
     kafka_address: str,  # noqa: F811
 ) -> None:
-    """Idle when the one producer has ended wherever it ran; one summary has the counts of all, which balance."""
+    """Idle when the one producer has ended wherever it ran; one summary has the counts of all, which balance.
+
+    Afterwards `pipeline status` shows the same counts: those of all workers, of which none ran everything.
+    """
     with running(orders, "--workers", 3, "--until-idle", "--json", "--set", "producers.orders.rate=20000") as process:
         status, summary, err = ended(process)
     assert status == 0, err
@@ -201,6 +207,10 @@ def test_three_workers_share_the_work_and_end_together(
     assert counts["orders"]["in"] == counts["orders"]["out"] == counts["averages"]["in"] == RECORDS
     assert counts["averages"]["out"] == counts["out"]["out"] == RECORDS
     assert not any(stage["in_flight"] or stage["errors"] for stage in counts.values())
+    shown = run("pipeline", "status", orders, "--json").json
+    assert (shown["state"], shown["running"], shown["workers"]) == ("stopped", False, 3)
+    for stage, expected in counts.items():
+        assert {figure: shown["stages"][stage][figure] for figure in expected} == expected, stage
     judge(asyncio.run(averages(name, kafka_address, orders.parent)))
 
 
@@ -293,6 +303,93 @@ def _is_ours(pid: int) -> bool:
         return b"--supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def test_a_pipeline_that_was_cut_off_is_not_called_stopped(
+    run: Any,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kafka_address: str,  # noqa: F811
+) -> None:
+    """On Kafka nobody knows who runs it: without a goodbye it is not heard of, and it runs when figures come again."""
+    monkeypatch.chdir(tmp_path)
+    text = f"name: {name}\ndashboard: {{enabled: false}}\ntopics: {{a: {{external: true}}}}\n"
+    Path("cut.yaml").write_text(f"{text}sinks: {{out: {{use: console, from: a}}}}\n")
+    there = ("--set", "broker.use=kafka", "--set", f'broker.servers=["{kafka_address}"]')
+
+    async def say(age_ms: int, running: bool) -> None:
+        broker = Kafka(servers=[kafka_address])
+        await broker.open(BrokerContext(pipeline=name, data_dir=tmp_path))
+        await broker.create([TopicSpec(name=f"{name}.metrics")])
+        at = time.time_ns() // 1_000_000 - age_ms
+        unit = broker.begin()
+        figures = {"pipeline": name, "time": at, "started": at, "running": running, "stages": {}}
+        unit.append(f"{name}.metrics", 0, Rows([b"0"], [json.dumps(figures).encode()], [at]))
+        await unit.commit()
+        await broker.close()
+
+    states = []
+    for age_ms, running in ((14_000, True), (0, True), (0, False)):
+        asyncio.run(say(age_ms, running))
+        said = run("pipeline", "status", "cut.yaml", "--json", *there)
+        states.append((said.json["state"], said.json["running"], said.status))
+    assert states == [("unheard", None, 1), ("running", True, 0), ("stopped", False, 1)]
+
+
+# -- what workers tell ----------------------------------------------------------------------------
+
+
+def told(health: HealthFile | None = None) -> Any:
+    """Return a supervisor of two workers that have not started."""
+    wishes: Any = type("Some", (), {"worker_name": "w", "workers": 2})
+    return Supervisor([], frozenset(), 1.0, wishes, lambda *_, **__: None, health)
+
+
+def test_what_a_silent_worker_told_is_not_told_again() -> None:
+    """It is named with the time of its silence, and its figures are not among the others'; also when all are silent."""
+    supervisor = told()
+    assert supervisor.figures(100.0) is None
+    for slot, told_at, out in zip(supervisor._slots, (100.0, 90.0), (1, 2), strict=True):
+        stage = {"health": "ok", "activity": "x", "out": out}
+        slot.metrics = {"pipeline": "t", "time": 1, "running": True, "stages": {"f": stage}}
+        slot.told_at = told_at
+    both, one, none = (supervisor.figures(now) for now in (95.0, 101.0, 110.0))
+    assert (both["stages"]["f"]["out"], both["silent"]) == (3, {})
+    assert (one["stages"]["f"]["out"], one["silent"]) == (1, {"w-1": 11.0})
+    assert none == {"stages": {}, "silent": {"w-0": 10.0, "w-1": 20.0}}
+
+
+async def test_a_worker_that_hangs_lets_the_health_file_grow_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' figures go on, on time; the file is renewed only while all workers speak."""
+    monkeypatch.setattr(workers_module, "SHOW_SECONDS", 0.005)
+    monkeypatch.setattr(workers_module, "SILENT_SECONDS", 0.05)
+    path = tmp_path / "healthy"
+    supervisor = told(HealthFile(path))
+    shown: list[dict[str, Any]] = []
+    supervisor._show = shown.append
+    stages = {"f": {"health": "ok"}}
+    said = {"kind": "metrics", "metrics": {"pipeline": "t", "time": 1, "running": True, "stages": stages}}
+
+    async def saying(workers: int, until: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not until():
+                for slot in supervisor._slots[:workers]:
+                    supervisor._heard(slot, said)
+                await asyncio.sleep(0.001)
+
+    showing = asyncio.create_task(supervisor._show_now_and_then())
+    await saying(2, path.exists)
+    await saying(1, lambda: shown[-1]["silent"])
+    path.unlink()
+    shown.clear()
+    await saying(1, lambda: len(shown) > 2)
+    showing.cancel()
+    await asyncio.wait({showing})
+    assert [(list(each["silent"]), each["stages"]) for each in shown] == [(["w-1"], stages)] * len(shown)
+    assert not path.exists()
 
 
 # -- workers that do not get far ------------------------------------------------------------------

@@ -1,20 +1,204 @@
 """The figures of all stages; what the engine does with them is in its own tests."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import msgspec
+import pytest
 
 from core.runtime.runtime_stage import scope_of
-from streamweaver import BrokerContext, producer
+from streamweaver import BrokerContext, StorageError, TopicSpec, producer
+from streamweaver.hooks import observer
+from streamweaver.runtime import report
 from streamweaver.runtime.report import METRICS_SPEC, Reporter
-from streamweaver.runtime.scope import IDLE
+from streamweaver.runtime.scope import IDLE, STANDBY, Scope
 
 
 @producer
 def numbers() -> Any:
     """Produce."""
+
+
+FLOW = "name: t\nproducers:\n  p: {use: numbers, to: a}\nflows:\n  f: {from: a, to: b}\n"
+
+SPECS = [TopicSpec(name="a"), TopicSpec(name="t.f.replay"), attrs.evolve(METRICS_SPEC, name="t.metrics")]
+
+
+@attrs.define
+class Moody:
+    """A broker in front of another one that may answer nothing, or an error."""
+
+    broker: Any
+    answers: asyncio.Event = attrs.field(factory=asyncio.Event)
+    error: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.broker, name)
+
+    async def ranges(self, topic: str) -> Any:
+        await self.answers.wait()
+        if self.error is not None:
+            raise self.error
+        return await self.broker.ranges(topic)
+
+
+class Heard:
+    """Keeps what observers are told."""
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, Any]] = []
+
+    @observer
+    def metrics_published(self, metrics: dict[str, Any]) -> None:
+        self.all.append(metrics)
+
+    async def until(self, wanted: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Wait for figures from now on that are as wanted."""
+        begin = len(self.all)
+        async with asyncio.timeout(20):
+            while True:
+                for found in self.all[begin:]:
+                    if wanted(found):
+                        return found
+                await asyncio.sleep(0.001)
+
+
+@attrs.frozen
+class Reporting:
+    """A reporter at work."""
+
+    scopes: dict[str, Scope]
+    broker: Moody
+    heard: Heard
+    lines: list[Any]
+
+    async def published(self) -> list[dict[str, Any]]:
+        """Return what the metrics topic holds."""
+        reader = await self.broker.reader({("t.metrics", 0): 0})
+        rows = await reader.poll(timeout=0.0)
+        await reader.close()
+        return [msgspec.json.decode(value) for fetched in rows for value in fetched.values]
+
+
+@contextlib.asynccontextmanager
+async def reporting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *stages: str) -> AsyncIterator[Reporting]:
+    """Report of some stages on a broker that answers, every few milliseconds."""
+    for name, seconds in {"PERIOD": 0.005, "PATIENCE": 0.05, "AWAY": 0.2, "STUCK": 0.5, "QUESTION": 0.3}.items():
+        monkeypatch.setattr(report, f"{name}_SECONDS", seconds)
+    lines: list[Any] = []
+    made = {name: scope_of(FLOW, name, [numbers], tmp_path, lines) for name in stages}
+    scope = next(iter(made.values()))
+    broker, heard = Moody(scope.broker), Heard()
+    broker.answers.set()
+    scope.observers.connect(heard)
+    await scope.broker.open(BrokerContext(pipeline="t", data_dir=tmp_path))
+    await scope.broker.create(SPECS)
+    task = asyncio.create_task(
+        Reporter(scope.plan, broker, scope.clock, made, scope.observers, scope.log).run()  # type: ignore[arg-type]
+    )
+    try:
+        yield Reporting(made, broker, heard, lines)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await scope.broker.close()
+
+
+async def test_figures_are_told_on_time_while_the_broker_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is counted here is told as it is, what only the broker knows as unknown; a stage is told to wait for it."""
+    async with reporting(tmp_path, monkeypatch, "f") as r:
+        metrics, activity = r.scopes["f"].metrics, r.scopes["f"].activity
+        activity.now(IDLE)
+        before = await r.heard.until(lambda found: found["stages"]["f"]["lag_records"] == 0)
+        assert before["stages"]["f"]["activity"] == IDLE
+        r.broker.answers.clear()
+        await r.heard.until(lambda found: found["stages"]["f"]["lag_records"] is None)
+        for count in (3, 4):
+            metrics.received = metrics.out = count
+            told = (await r.heard.until(lambda found: found["stages"]["f"]["out"] == count))["stages"]["f"]  # noqa: B023
+            assert (told["lag_records"], told["lag_seconds"]) == (None, None)
+        told = (await r.heard.until(lambda found: found["stages"]["f"]["activity"] == report.AWAY))["stages"]["f"]
+        assert (told["health"], told["activity_seconds"] >= 0.2) == ("ok", True)
+        stuck = await r.heard.until(lambda found: found["stages"]["f"]["health"] == "stuck")
+        assert stuck["stages"]["f"]["activity"] == report.AWAY
+        r.broker.answers.set()
+        well = (await r.heard.until(lambda found: found["stages"]["f"]["lag_records"] == 0))["stages"]["f"]
+        assert (well["health"], well["activity"], well["out"]) == ("ok", IDLE, 4)
+    assert [fields["at"] for _, event, fields in r.lines if event == "stage makes no progress"] == [report.AWAY]
+
+
+async def test_what_is_published_has_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker does not answer nothing is, which is logged once; when it does again, the newest is at once."""
+    async with reporting(tmp_path, monkeypatch, "f") as r:
+        await r.heard.until(lambda found: found["stages"]["f"]["lag_records"] == 0)
+        r.broker.answers.clear()
+        async with asyncio.timeout(20):
+            while not any(event == "metrics are not published, for now" for _, event, _ in r.lines):
+                await asyncio.sleep(0.001)
+        published = len(await r.published())
+        r.scopes["f"].metrics.received = 7
+        await r.heard.until(lambda found: found["stages"]["f"]["in"] == 7)
+        assert len(await r.published()) == published
+        r.broker.answers.set()
+        async with asyncio.timeout(20):
+            while not any(event == "metrics are published again" for _, event, _ in r.lines):
+                await asyncio.sleep(0.001)
+        found = await r.published()
+        assert found[published]["stages"]["f"]["in"] == 7
+        assert all(each["stages"]["f"]["lag_records"] == 0 for each in found)
+    assert [event for _, event, _ in r.lines if event.startswith("metrics")] == [
+        "metrics are not published, for now",
+        "metrics are published again",
+    ]
+
+
+async def test_a_worker_of_producers_notices_that_the_broker_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no lag to ask for, and asks all the same; a producer that waits for its own input waits for no broker."""
+    async with reporting(tmp_path, monkeypatch, "p") as r:
+        await r.heard.until(lambda found: found["stages"]["p"]["health"] == "ok")
+        r.broker.error = StorageError("no answer in time")
+        for what, shown in (("committing", report.AWAY), (STANDBY, report.AWAY), (IDLE, IDLE)):
+            r.scopes["p"].activity.now(what)
+            await r.heard.until(lambda found: found["stages"]["p"]["activity"] == shown)  # noqa: B023
+    assert [fields["error"] for _, event, fields in r.lines if event == "metrics are not published, for now"] == [
+        "StorageError: no answer in time"
+    ]
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), OverflowError("too much")], ids=repr)
+async def test_figures_that_cannot_be_made_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is logged once, whatever the reason, and tried again; also at the end."""
+    asked = 0
+
+    def snapshot(self: Any, lags: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        raise error
+
+    make = Reporter.snapshot
+    monkeypatch.setattr(Reporter, "snapshot", snapshot)
+    async with reporting(tmp_path, monkeypatch, "f") as r:
+        async with asyncio.timeout(20):
+            while asked < 3:
+                await asyncio.sleep(0.001)
+        assert [event for _, event, _ in r.lines] == ["metrics are not published, for now"]
+        assert r.lines[0][2] == {"error": f"{type(error).__name__}: {error}"}
+        monkeypatch.setattr(Reporter, "snapshot", make)
+        await r.heard.until(lambda found: found["stages"]["f"]["health"] == "ok")
+    scope = r.scopes["f"]
+    monkeypatch.setattr(Reporter, "snapshot", snapshot)
+    last = Reporter(scope.plan, r.broker, scope.clock, {}, scope.observers, scope.log)  # type: ignore[arg-type]
+    await last.publish()
 
 
 async def test_a_snapshot_is_stored_as_plain_json(tmp_path: Path) -> None:
@@ -27,7 +211,7 @@ async def test_a_snapshot_is_stored_as_plain_json(tmp_path: Path) -> None:
     await reporter.publish()
     scope.metrics.waits_for = "a file at x.log"
     scope.activity.now(IDLE)
-    assert (await reporter.snapshot())["stages"]["p"]["activity"] == "waiting for a file at x.log"
+    assert reporter.snapshot({})["stages"]["p"]["activity"] == "waiting for a file at x.log"
     scope.activity.now("failed")
     scope.error = "broken"
     await reporter.publish()

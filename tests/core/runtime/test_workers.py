@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streamweaver.metrics import StageMetrics
 from streamweaver.runtime.scope import STANDBY
-from streamweaver.runtime.workers import added, merged
+from streamweaver.runtime.workers import FORGET_MS, added, last_run, merged
 
 
 def stage(**changes: Any) -> dict[str, Any]:
@@ -98,3 +98,42 @@ def test_small_figures_of_a_plugin_stay_what_they_are() -> None:
     one = merged([*parts, snapshot(f=stage(in_per_second=0.1))])["stages"]["f"]
     assert one["gauges"] == {"share": 0.0004}
     assert one["in_per_second"] == 0.3
+
+
+def test_what_one_does_not_know_the_others_tell() -> None:
+    """A lag that is None is no measurement; when nobody knows it, it stays unknown."""
+    away, there = snapshot(f=stage(lag_records=None, lag_seconds=None)), snapshot(f=stage(lag_records=5))
+    assert merged([away, there])["stages"]["f"]["lag_records"] == 5
+    assert merged([away, away])["stages"]["f"]["lag_seconds"] is None
+
+
+def spoken(started: int, time: int, out: int, **more: Any) -> dict[str, Any]:
+    """What a worker said last, in seconds; it has ended unless more is said."""
+    running = more.pop("running", False)
+    return {**snapshot(time * 1_000, running, f=stage(out=out, **more)), "started": started * 1_000}
+
+
+def test_the_last_run_is_all_that_ran_together() -> None:
+    """Workers that end one after the other, and whom one of them had replaced; not what had ended before they began."""
+    run = [spoken(100, 200, 1), spoken(100, 203, 2), spoken(50, 120, 4)]
+    found = last_run([spoken(0, 49, 100), *run])
+    assert (found["stages"]["f"]["out"], found["workers"], found["time"]) == (7, 3, 203_000)
+    assert (found["running"], found["started"]) == (False, 50_000)
+    assert last_run([spoken(0, 49, 100), spoken(50, 60, 1)]) == spoken(50, 60, 1)
+
+
+def test_a_run_goes_on_as_long_as_one_has_not_said_that_it_ends() -> None:
+    """Nothing has been heard since that one's last word; but one that others have long outlived has ended, too."""
+    found = last_run([spoken(0, 100, 1, running=True), spoken(0, 110, 2)])
+    assert (found["running"], found["time"]) == (True, 100_000)
+    later = 101 + FORGET_MS // 1_000
+    found = last_run([spoken(0, 100, 1, running=True, lag_records=9, health="stuck"), spoken(0, later, 2)])
+    assert (found["running"], found["time"]) == (False, later * 1_000)
+    assert (found["stages"]["f"]["out"], found["stages"]["f"]["lag_records"]) == (3, 0)
+    assert found["stages"]["f"]["health"] == "ok"
+
+
+def test_figures_of_an_older_release_are_a_run_of_their_own() -> None:
+    """They do not say when their worker started."""
+    older = [snapshot(10, False, f=stage(out=1)), snapshot(12, False, f=stage(out=2))]
+    assert last_run(older)["stages"]["f"]["out"] == 2
