@@ -39,7 +39,7 @@ class LogLines:
 
 def stage_line(stage: dict[str, Any]) -> str:
     """Return a stage's figures in one short text."""
-    parts = [f"{rate(stage):.0f}/s", f"lag {_told(stage['lag_records'])}"]
+    parts = [f"{_told(rate(stage))}/s", f"lag {_told(stage['lag_records'])}"]
     if stage["errors"]:
         parts.append(f"errors {stage['errors']}")
     parts.append(f"p99 {milliseconds(stage['latency_ms']['p99'])}")
@@ -53,9 +53,9 @@ def _told(figure: float | None, digits: int = 0) -> str:
     return "?" if figure is None else f"{figure:.{digits}f}"
 
 
-def rate(stage: dict[str, Any]) -> float:
-    """Return the records per second that a stage takes in."""
-    per_second: float = stage["in_per_second"]
+def rate(stage: dict[str, Any]) -> float | None:
+    """Return the records per second that a stage takes in; None where nobody knows."""
+    per_second: float | None = stage["in_per_second"]
     return per_second
 
 

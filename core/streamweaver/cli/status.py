@@ -33,6 +33,9 @@ its broker; it was `killed`, or its machine failed, since its process is gone an
 `stopped`.
 """
 
+UNHEARD = ("in_per_second", "out_per_second", "lag_records", "lag_seconds")
+"""Figures that say nothing when they are old."""
+
 _FURTHER_BACK = 5_000
 
 
@@ -55,7 +58,9 @@ def print_status(file: Path, overrides: tuple[str, ...], data: Path | None, as_j
         if state == "unheard":
             click.echo("it cannot reach the broker, or it has ended without a word: its log lines say which", err=True)
         right = [head for head in HEADS if head not in ("stage", "kind", "health")]
-        rows = [cells(name, stage) for name, stage in metrics["stages"].items()]
+        # Of what nobody knows now the table does not show the last as if it were.
+        gone = () if state not in ("silent", "unheard") else UNHEARD
+        rows = [cells(name, {**stage, **dict.fromkeys(gone)}) for name, stage in metrics["stages"].items()]
         print_table(HEADS, rows, right=right, spare=["kind", "in", "out/s", "errors"])
     return 0 if heard else FAILED
 

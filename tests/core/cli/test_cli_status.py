@@ -108,13 +108,15 @@ def test_only_who_said_goodbye_is_stopped(run, shop: Path, monkeypatch: pytest.M
 
 
 def test_of_a_stage_that_is_not_heard_of_nobody_knows_how_it_does(run, ran: Path) -> None:
-    """Its health is unknown, and its counts are the last that there are; what had failed or ended still says so."""
+    """Its health, rates and lag are unknown, its counts the last that there are; what had failed or ended says so."""
     figures = run("pipeline", "status", "shop.yaml", "--json").json
     figures["stages"]["prices"] |= {"health": "failed", "error": "no room left"}
     publish(figures, **{"0": 20_000})
     lock = RunLock(Path(".streamweaver/shop"), "shop")
     stages = run("pipeline", "status", "shop.yaml", "--json").json["stages"]
+    shown = run("pipeline", "status", "shop.yaml").out.splitlines()
     lock.release()
+    assert shown[-1].split() == ["out", "sink", "?", "?", "8", "0", "0", "?", "?", *shown[-1].split()[-3:-1], "unknown"]
     assert {name: stage["health"] for name, stage in stages.items()} == {
         "file": "ended",
         "prices": "failed",
