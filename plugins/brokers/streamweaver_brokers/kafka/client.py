@@ -25,6 +25,9 @@ T = TypeVar("T")
 COMPRESSORS: dict[str, tuple[Callable[[], bool], int]] = AIOKafkaProducer._COMPRESSORS  # noqa: SLF001
 """Of each compression, by name: whether its library is there, and the number that stands for it in a batch."""
 
+START_SECONDS = 1.0
+"""How long a client whose start is cancelled may go on with it, so that it can be stopped in order."""
+
 STOP_SECONDS = 3.0
 """How long a client may take to stop in order."""
 
@@ -180,18 +183,27 @@ class Clients:
 
     async def start(self, client: Any) -> None:
         """Start a client within the time for one step; ends it when that fails."""
+        starting = asyncio.create_task(self._start(client))
+        starting.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            async with asyncio.timeout(self.step_seconds):
-                try:
-                    await client.start()
-                except KafkaConnectionError as error:
-                    raise KafkaConnectionError(f"none of {', '.join(self.servers)} can be reached") from error
-            # The client takes the refusal of a token for a welcome, and then understands nothing that the broker says.
-            if self._by_token and not _inner(client).cluster.brokers():
-                raise KafkaConnectionError("no broker makes itself known")
+            await asyncio.shield(starting)
         except BaseException:
+            # Cancelled while it makes a connection the library forgets it, and leaves it open.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({starting}, timeout=START_SECONDS)
+            starting.cancel()
             await self.end(client)
             raise
+
+    async def _start(self, client: Any) -> None:
+        async with asyncio.timeout(self.step_seconds):
+            try:
+                await client.start()
+            except KafkaConnectionError as error:
+                raise KafkaConnectionError(f"none of {', '.join(self.servers)} can be reached") from error
+        # The client takes the refusal of a token for a welcome, and then understands nothing that the broker says.
+        if self._by_token and not _inner(client).cluster.brokers():
+            raise KafkaConnectionError("no broker makes itself known")
 
     def is_cut_off(self, client: Any) -> bool:
         """Say whether a client reaches no broker at all, so that nothing orderly can be done with it."""
