@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamweaver.hooks import observer
 from streamweaver.runtime.context import Log
+from streamweaver.runtime.report import AWAY
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -45,6 +46,8 @@ def stage_line(stage: dict[str, Any]) -> str:
     parts.append(f"p99 {milliseconds(stage['latency_ms']['p99'])}")
     if stage["health"] != "ok":
         parts.append(health(stage))
+    elif stage["activity"] == AWAY:
+        parts.append(f"{AWAY} for {stage['activity_seconds']:.0f} s")
     return ", ".join(parts)
 
 

@@ -258,8 +258,8 @@ class Reporter:
     def _activity(self, scope: Scope) -> tuple[str, float]:
         """Return what a stage is at, and for how many seconds."""
         what, seconds = scope.activity.what, time.monotonic() - scope.activity.since
-        # A producer's input does not come from the broker.
-        from_broker = what in (STANDBY, "committing") or (what == IDLE and bool(scope.stage.inputs))
+        # A producer's input does not come from the broker; but its share of the work does.
+        from_broker = what in ("starting", STANDBY, "committing") or (what == IDLE and bool(scope.stage.inputs))
         if from_broker and self._silence >= AWAY_SECONDS:
             return AWAY, self._silence
         waits_for = scope.metrics.waits_for

@@ -85,6 +85,7 @@ def test_what_nobody_knows_is_a_question_mark() -> None:
     away = stage(lag_records=None, lag_seconds=None, health="stuck", activity="waiting for the broker")
     assert stage_line(away) == "5/s, lag ?, p99 12 ms, stuck: waiting for the broker for 11 s"
     assert cells("prices", away)[7:9] == ["?", "?"]
+    assert stage_line({**away, "health": "ok"}) == "5/s, lag ?, p99 12 ms, waiting for the broker for 11 s"
     assert health(stage(health="unknown")) == "unknown"
 
 

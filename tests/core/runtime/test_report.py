@@ -165,7 +165,7 @@ async def test_a_worker_of_producers_notices_that_the_broker_is_away(
     async with reporting(tmp_path, monkeypatch, "p") as r:
         await r.heard.until(lambda found: found["stages"]["p"]["health"] == "ok")
         r.broker.error = StorageError("no answer in time")
-        for what, shown in (("committing", report.AWAY), (STANDBY, report.AWAY), (IDLE, IDLE)):
+        for what, shown in [(what, report.AWAY) for what in ("starting", "committing", STANDBY)] + [(IDLE, IDLE)]:
             r.scopes["p"].activity.now(what)
             await r.heard.until(lambda found: found["stages"]["p"]["activity"] == shown)  # noqa: B023
     assert [fields["error"] for _, event, fields in r.lines if event == "metrics are not published, for now"] == [
