@@ -1,7 +1,8 @@
 """Our entry in the race on Kafka: `race_app.py SERVERS SOURCE TARGET at_least_once|exactly_once [OPTION...]`.
 
 Becomes `streamweaver pipeline up` on a file with one flow, as a user would write it: JSON in, moving average by key,
-JSON out; state in its changelog, metrics and dead letters on. OPTIONs go to the command as they are.
+JSON out; state in its changelog, metrics and dead letters on. OPTIONs go to the command as they are. RACE_STEPS says how
+often the average is taken, for work that keeps our processes busier than the broker.
 """
 
 import os
@@ -19,10 +20,11 @@ topics:
 flows:
   averages:
     from: {source}
-    steps:
-      - {{use: moving_average, field: price, by: symbol, size: 20}}
+    steps: [{steps}]
     to: {target}
 """
+
+STEP = "{{use: moving_average, into: average{number}, field: price, by: symbol, size: 20}}"
 
 
 def main() -> None:
@@ -36,6 +38,7 @@ def main() -> None:
         source=source,
         target=target,
         partitions=os.environ.get("RACE_PARTITIONS", "2"),
+        steps=", ".join(STEP.format(number=number) for number in range(int(os.environ.get("RACE_STEPS", "1")))),
     )
     file.write_text(text)
     program = Path(sys.executable).with_name("streamweaver")
