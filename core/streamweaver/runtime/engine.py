@@ -310,9 +310,8 @@ class Engine:
             tried = "" if final or not scope.restarts.attempts else f" (after {scope.restarts.attempts} restarts)"
             place = f"{scope.stage.place}: " if unusable and scope.stage.place.line else ""
             self._error = self._error or f"{place}stage {name}: {text}{tried}"
-            self._over.set()
             self._log("error", "stage failed for good", stage=name, error=text)
-            self._wake.set()
+            self.abort()
         else:
             scope.activity.now(f"waiting for its restart after: {text}")
             self._log("warning", "stage failed", stage=name, error=text, restart_in_seconds=round(wait, 1))
@@ -327,14 +326,15 @@ class Engine:
         ends_at = None
         if self._options.duration_seconds is not None:
             ends_at = self._clock.monotonic() + self._options.duration_seconds
-        while not self._stopping.is_set() and self._error is None:
+        while not self._stopping.is_set():
+            left = None if ends_at is None else max(0.0, ends_at - self._clock.monotonic())
             if self._options.until_idle and self._producers_ended():
                 self._hurry()
-                if await self._idle_unless(self._stopping):
+                if await self._idle_unless(self._stopping, left):
                     return
-            if ends_at is not None and self._clock.monotonic() >= ends_at:
+            if left == 0:
                 return
-            await self._next_change(None if ends_at is None else ends_at - self._clock.monotonic())
+            await self._next_change(left)
 
     async def _next_change(self, most_seconds: float | None) -> None:
         # Without a change nothing is looked at; but a stage that waits for its restart makes none.

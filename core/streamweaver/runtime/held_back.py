@@ -11,8 +11,9 @@ Item = Record | Rejected
 class HeldBack:
     """Hands out what a producer has yielded in pieces that a rate allows.
 
-    Of a producer that does not resume a list is cut anywhere. One that resumes promises to go on right behind a
-    position, so it is cut behind records that have one: a list with a single position, at its end, comes whole.
+    A list is cut behind a record that has a position, if one is near enough. Else, of a producer that does not resume,
+    it is cut anywhere; one that resumes promises to go on right behind a position, so that a list with a single one,
+    at its end, comes whole.
     """
 
     resumes: bool
@@ -28,19 +29,23 @@ class HeldBack:
 
     def take(self, most: int | None) -> list[Item]:
         """Return the next piece, at most so many where it can be cut there; all of it for None."""
-        start = self._next
-        left = len(self._items) - start
-        count = left if most is None or left <= most else self._cut(start, most) - start
-        self._next += count
-        return self._items if count == len(self._items) else self._items[start : start + count]
+        items, start = self._items, self._next
+        left = len(items) - start
+        end = len(items) if most is None or left <= most else self._cut(start, most)
+        if end == len(items):
+            # Not to keep what has been handed out.
+            self.add([])
+        else:
+            self._next = end
+        return items if end - start == len(items) else items[start:end]
 
     def _cut(self, start: int, most: int) -> int:
         items, end = self._items, start + most
-        if not self.resumes:
-            return end
         before = (place for place in range(end, start, -1) if items[place - 1].position is not None)
+        if (place := next(before, None)) is not None or not self.resumes:
+            return place or end
         behind = (place for place in range(end + 1, len(items)) if items[place - 1].position is not None)
-        return next(before, None) or next(behind, len(items))
+        return next(behind, len(items))
 
     def last(self, behind: list[Item]) -> list[Item]:
         """Return what is to be stored at the end: what is left here, and what was yielded `behind` it.

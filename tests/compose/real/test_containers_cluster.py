@@ -45,7 +45,7 @@ def test_each_topic_has_three_copies(stack: Stack) -> None:
     """Data, offsets and transactions live on all three brokers."""
     for broker in BROKERS:
         kept = stack.execute(broker, "ls", "/var/lib/kafka/data").split()
-        assert {"stock_trades-0", "stock_prices-3", "demo.prices.state-0"} <= set(kept)
+        assert {"stock_trades-0", "stock_prices-2", "demo.prices.state-0"} <= set(kept)
         assert any(name.startswith("__transaction_state") for name in kept)
 
 

@@ -23,14 +23,21 @@ def pieces(held: HeldBack, most: int) -> list[list[Any]]:
 
 
 @given(items, st.integers(1, 10))
-def test_of_who_does_not_resume_a_list_is_cut_anywhere(given: list[Any], most: int) -> None:
-    """Every piece is as long as allowed, but for the last."""
+def test_of_who_does_not_resume_no_piece_is_too_long(given: list[Any], most: int) -> None:
+    """Every piece ends behind the last position that it may hold; where there is none it is as long as allowed."""
     held = HeldBack(resumes=False)
     held.add(given)
     found = pieces(held, most)
     assert [item for piece in found for item in piece] == given
-    assert [len(piece) for piece in found[:-1]] == [most] * (len(found) - 1)
     assert all(len(piece) <= most for piece in found)
+    place = 0
+    for piece in found[:-1]:
+        place += len(piece)
+        ends_at_position = piece[-1].position is not None
+        assert ends_at_position or len(piece) == most
+        passed_over = given[place : place + most - len(piece)]
+        assert all(item.position is None for item in passed_over)
+        assert ends_at_position or all(item.position is None for item in piece)
 
 
 @given(items, st.integers(1, 10))
@@ -54,6 +61,7 @@ def test_without_a_rate_a_list_comes_whole(given: list[Any]) -> None:
     held.add(given)
     assert held.take(None) is given
     assert not held
+    assert held._items is not given, "what has been handed out is not kept"
 
 
 def test_at_the_end_only_who_does_not_resume_has_its_rest_stored() -> None:

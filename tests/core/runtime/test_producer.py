@@ -143,6 +143,38 @@ async def test_a_stop_in_a_list_that_a_rate_has_cut(tmp_path: Path) -> None:
     assert ns(await go(whole, tmp_path)) == list(range(1000))
 
 
+@pytest.mark.parametrize("kind", ["plain", "async", "blocking"])
+async def test_lists_that_a_rate_has_cut_survive_aborts(tmp_path: Path, kind: str) -> None:
+    """Ended at any moment, started again with a larger `count`: all of them are there once, in order."""
+
+    def lists(context: ProducerContext) -> Iterable[list[Record]]:
+        for first in range(context.position or 0, 100_000, 50):
+            # A position at some records only, and always at the last one.
+            yield [
+                Record({"n": n}, position=None if n % 7 and n % 50 != 49 else n + 1) for n in range(first, first + 50)
+            ]
+
+    async def awaited(context: ProducerContext) -> AsyncIterator[list[Record]]:
+        for records in lists(context):
+            yield records
+
+    form = awaited if kind == "async" else lists
+    target = producer("p", resumes=True, blocking=kind == "blocking")(form)
+    made = 0
+
+    async def abort(engine: Engine) -> None:
+        while engine.scopes["p"].metrics.out < 5:
+            await asyncio.sleep(0.001)
+        engine.abort()
+
+    for count in (90, 160, 300):
+        ran = await go(target, tmp_path, f", rate: 500, count: {count}", during=abort)
+        assert ns(ran) == list(range(len(ns(ran))))
+        assert made < len(ns(ran)) <= count
+        made = len(ns(ran))
+    assert ns(await go(target, tmp_path, ", count: 301")) == list(range(301))
+
+
 async def test_a_record_without_a_time_has_it_before_its_steps(tmp_path: Path) -> None:
     """Steps of a producer see when a record came, as those of a flow do, and know no offset of it."""
     seen: list[Any] = []

@@ -187,11 +187,15 @@ class Clients:
         starting.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             await asyncio.shield(starting)
-        except BaseException:
+        except asyncio.CancelledError:
             # Cancelled while it makes a connection the library forgets it, and leaves it open.
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await asyncio.wait({starting}, timeout=START_SECONDS)
-            starting.cancel()
+            finally:
+                starting.cancel()
+                await self.end(client)
+            raise
+        except BaseException:
             await self.end(client)
             raise
 

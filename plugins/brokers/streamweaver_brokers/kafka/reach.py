@@ -1,4 +1,4 @@
-"""Which brokers can be reached: tried in measure, and told once when one is away and once when it is back."""
+"""Which brokers can be reached: tried in measure; told when one is away, and when it is back."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,6 +25,8 @@ class Reach:
 
     The library's clients try again at once, or ten times a second, in each of several loops, and every stage has
     several clients: while a broker is away that is a thousand refused connections a second, and as many log lines.
+
+    What they try when they are started is not seen here; whoever starts one waits longer each time.
     """
 
     def __init__(self, log: Callable[..., None]) -> None:
@@ -46,7 +48,9 @@ class Reach:
             server = f"{broker.host}:{broker.port}"
             if (left := self._left(server)) > 0:
                 if not self.is_cut_off(client):
-                    return None  # "not ready": it turns to another one
+                    # As after a try that failed: another broker may lead by now what this one led.
+                    client.force_metadata_update()
+                    return None
                 await asyncio.sleep(left)
             connection = await connect(node, group=group, **more)
             self._tried(server, is_there=connection is not None)
@@ -55,7 +59,9 @@ class Reach:
         client._get_conn = in_measure  # noqa: SLF001
 
     def is_cut_off(self, client: AIOKafkaClient) -> bool:
-        """Say whether none of the brokers that a client knows was reached the last time."""
+        """Say whether a client has no connection, and none of the brokers that it knows was reached the last time."""
+        if any(connection.connected() for connection in client._conns.values()):  # noqa: SLF001
+            return False
         servers = {f"{broker.host}:{broker.port}" for broker in client.cluster.brokers()}
         return bool(servers) and servers <= self._away.keys()
 
@@ -72,7 +78,12 @@ class Reach:
                 self._log("info", "kafka broker is back", server=server, seconds=round(now - away.since, 1))
         elif away is None:
             self._away[server] = _Away(now, FIRST_SECONDS, now + FIRST_SECONDS)
-            self._log("warning", "kafka broker cannot be reached", server=server, hint="is it started and well?")
+            self._log(
+                "warning",
+                "kafka broker cannot be reached",
+                server=server,
+                hint="is it started and well, and does it take us?",
+            )
         elif now >= away.next_try:
             # Not for each of the clients that waited for the same moment.
             away.wait = min(MOST_SECONDS, 2 * away.wait)

@@ -170,8 +170,8 @@ class Session:
         return reader
 
     def trouble(self, event: str, **fields: Any) -> None:
-        """Log a failure that may pass: one line in ten seconds stands for all lanes and groups that have it."""
-        more = self._spare.due(event)
+        """Log a failure that may pass: one line in ten seconds stands for all lanes and groups that have the same."""
+        more = self._spare.due((event, fields.get("reason")))
         if more is not None:
             self.log("warning", event, **fields, **more)
 
