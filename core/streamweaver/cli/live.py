@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamweaver.hooks import observer
 from streamweaver.runtime.context import Log
-from streamweaver.runtime.report import AWAY
+from streamweaver.runtime.snapshot import AWAY
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -5,6 +5,9 @@ from typing import Any
 
 from streamweaver.runtime.scope import STANDBY
 
+SILENT_SECONDS = 5.0
+"""Who has told nothing for so long is silent: every worker tells and publishes its figures every second."""
+
 FORGET_MS = 60_000
 """Who had been silent for so long when others still spoke has ended: they had its share of the work since."""
 
@@ -68,6 +71,7 @@ def merged(snapshots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "pipeline": snapshots[0]["pipeline"],
         "time": max(snapshot["time"] for snapshot in snapshots),
         "started": min(map(_started, snapshots)),
+        "published": _published(snapshots),
         "running": any(snapshot["running"] for snapshot in snapshots),
         "workers": len(snapshots),
         "stages": {name: merged_stage([s["stages"][name] for s in snapshots if name in s["stages"]]) for name in names},
@@ -100,6 +104,12 @@ def merged_stage(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _started(snapshot: Mapping[str, Any]) -> int:
     """Return when a worker started; one of an older release does not say, and counts from its figures on."""
     return int(snapshot.get("started", snapshot["time"]))
+
+
+def _published(snapshots: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return up to when every worker's figures have been stored; None when one's never were."""
+    times: list[Any] = [snapshot.get("published") for snapshot in snapshots]
+    return None if None in times else min(times)
 
 
 def _of(parts: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

@@ -15,6 +15,7 @@ from streamweaver.hooks import observer
 from streamweaver.metrics import StageMetrics
 from streamweaver.runtime import engine as module
 from streamweaver.runtime import report
+from streamweaver.runtime import snapshot as figures
 from streamweaver.runtime.clock import SystemClock
 from streamweaver.runtime.engine import Engine
 from streamweaver.testing.harness import Ran, run_async
@@ -532,13 +533,13 @@ async def test_a_locked_folder_is_refused(tmp_path: Path) -> None:
 async def test_figures_that_cannot_be_published_fail_nothing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """It is logged, whatever the reason, and the run ends in order."""
 
-    def snapshot(self: Any, lags: Any) -> Any:
+    def snapshot(self: Any, broker: Any) -> Any:
         raise error
 
     monkeypatch.setattr(report.Reporter, "snapshot", snapshot)
     ran = await go()
     assert ran.summary.drained
-    missing = [line.fields["error"] for line in ran.log if line.event == "metrics are not published, for now"]
+    missing = [line.fields["error"] for line in ran.log if line.event == "metrics cannot be taken, for now"]
     assert missing == [f"{type(error).__name__}: {error}"]
 
 
@@ -583,7 +584,7 @@ async def test_the_metrics_topic_holds_every_stage(monkeypatch: pytest.MonkeyPat
 async def test_a_stuck_stage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has input and is at the same thing for long is called stuck, once, with what it is at."""
     monkeypatch.setattr(report, "PERIOD_SECONDS", 0.005)
-    monkeypatch.setattr(report, "STUCK_SECONDS", 0.02)
+    monkeypatch.setattr(figures, "STUCK_SECONDS", 0.02)
     release = asyncio.Event()
 
     @sink("keep")
@@ -609,7 +610,7 @@ async def test_a_stuck_stage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_stage_that_waits_for_its_restart_is_failed_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its health says so, with the error, and for longer than makes a stage that does something stuck."""
     monkeypatch.setattr(report, "PERIOD_SECONDS", 0.02)
-    monkeypatch.setattr(report, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(figures, "STUCK_SECONDS", 0.2)
     failed = False
 
     @transform

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,19 @@ def test_one_worker_alone_is_told_as_it_is() -> None:
     """The form that a single worker publishes does not change."""
     alone = snapshot(f=stage(out=3))
     assert merged([alone]) == alone
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        ({"published": 7}, {"published": 3}, 3),
+        ({"published": 7}, {"published": None}, None),
+        ({}, {"published": 3}, None),
+    ],
+)
+def test_what_not_every_worker_has_published_is_not_published(first: Any, second: Any, both: int | None) -> None:
+    """Together they are as far as the last of them; one whose figures were never stored keeps all back."""
+    assert merged([{**snapshot(), **first}, {**snapshot(), **second}])["published"] == both
 
 
 def test_counts_and_rates_are_summed_but_lag_is_not() -> None:
