@@ -23,7 +23,7 @@ from streamweaver.cli.up import Wishes, soon
 from streamweaver.graph.plan import Plan
 from streamweaver.retry import Backoff, RestartTracker
 from streamweaver.runtime.engine import Summary
-from streamweaver.runtime.workers import added, merged
+from streamweaver.runtime.workers import SILENT_SECONDS, added, merged
 
 ROUND_SECONDS = 0.25
 """Between two rounds of asking whether everything has gone through."""
@@ -43,9 +43,6 @@ LINE_BYTES = 64 * 1024 * 1024
 
 SHOW_SECONDS = 1.0
 """Between two looks at what the workers have told of themselves."""
-
-SILENT_SECONDS = 5.0
-"""A worker that has told nothing for so long is silent: it does so every second, whether it has a broker or not."""
 
 REST_SECONDS = 1.0
 """How long we read what a worker that has ended said last: what it started may live on, and keep its pipes open."""

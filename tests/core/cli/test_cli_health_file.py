@@ -15,8 +15,9 @@ from streamweaver.cli.health_file import HealthFile
 OLD = 1_000_000_000
 
 
-def figures(*healths: str) -> dict[str, Any]:
-    return {"stages": {f"stage{number}": {"health": health} for number, health in enumerate(healths)}}
+def figures(*healths: str, published: int | None = 1_000_000) -> dict[str, Any]:
+    stages = {f"stage{number}": {"health": health} for number, health in enumerate(healths)}
+    return {"time": 1_000_000, "published": published, "stages": stages}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,17 @@ def test_it_is_renewed_while_every_stage_is_well(tmp_path: Path, healths: tuple[
     os.utime(path, (OLD, OLD))
     health.metrics_published(figures(*healths))
     assert (path.stat().st_mtime > OLD) is is_renewed
+
+
+@pytest.mark.parametrize(
+    ("published", "is_renewed"),
+    [(1_000_000, True), (1_000_400, True), (995_000, True), (994_999, False), (None, False)],
+)
+def test_it_grows_old_while_nothing_can_be_published(tmp_path: Path, published: int | None, is_renewed: bool) -> None:
+    """Stages that are well, as idle producers are, say nothing of a broker that is away; 5 seconds of it do no harm."""
+    path = tmp_path / "healthy"
+    HealthFile(path).metrics_published(figures("ok", published=published))
+    assert path.exists() is is_renewed
 
 
 def test_what_an_earlier_run_left_is_removed(tmp_path: Path) -> None:

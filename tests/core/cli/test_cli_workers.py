@@ -371,7 +371,8 @@ async def test_a_worker_that_hangs_lets_the_health_file_grow_old(
     shown: list[dict[str, Any]] = []
     supervisor._show = shown.append
     stages = {"f": {"health": "ok"}}
-    said = {"kind": "metrics", "metrics": {"pipeline": "t", "time": 1, "running": True, "stages": stages}}
+    metrics = {"pipeline": "t", "time": 1, "published": 1, "running": True, "stages": stages}
+    said = {"kind": "metrics", "metrics": metrics}
 
     async def saying(workers: int, until: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
