@@ -17,10 +17,7 @@ from streamweaver.contracts import Broker
 from streamweaver.errors import BrokerError, UnknownTopicError
 from streamweaver.graph.plan import Plan
 from streamweaver.runtime.reading import through
-from streamweaver.runtime.workers import last_run, merged
-
-SILENT_MS = 5_000
-"""Who has published nothing for so long has ended, or cannot: every worker does so every second."""
+from streamweaver.runtime.workers import SILENT_SECONDS, WORST, last_run, merged
 
 UNKNOWN = "?"
 """Stands for who holds the pipeline's data, where the broker cannot tell."""
@@ -32,9 +29,6 @@ It is heard, and runs; it is `silent`, and its process is there; it is `unheard`
 its broker; it was `killed`, or its machine failed, since its process is gone and has not said so; it has said that it
 `stopped`.
 """
-
-UNHEARD = ("in_per_second", "out_per_second", "lag_records", "lag_seconds")
-"""Figures that say nothing when they are old."""
 
 _FURTHER_BACK = 5_000
 
@@ -58,9 +52,7 @@ def print_status(file: Path, overrides: tuple[str, ...], data: Path | None, as_j
         if state == "unheard":
             click.echo("it cannot reach the broker, or it has ended without a word: its log lines say which", err=True)
         right = [head for head in HEADS if head not in ("stage", "kind", "health")]
-        # Of what nobody knows now the table does not show the last as if it were.
-        gone = () if state not in ("silent", "unheard") else UNHEARD
-        rows = [cells(name, {**stage, **dict.fromkeys(gone)}) for name, stage in metrics["stages"].items()]
+        rows = [cells(name, stage) for name, stage in metrics["stages"].items()]
         print_table(HEADS, rows, right=right, spare=["kind", "in", "out/s", "errors"])
     return 0 if heard else FAILED
 
@@ -68,7 +60,7 @@ def print_status(file: Path, overrides: tuple[str, ...], data: Path | None, as_j
 def state_of(metrics: Mapping[str, Any], age_ms: int) -> str:
     """Return which word of `RUNNING` is true, by the newest figures and their age."""
     holder = metrics.get("holder", UNKNOWN)
-    if holder is not None and metrics["running"] and age_ms <= SILENT_MS:
+    if holder is not None and metrics["running"] and age_ms <= SILENT_SECONDS * 1000:
         return "running"
     if holder not in (None, UNKNOWN):
         return "silent"
@@ -97,7 +89,7 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
     """
     async with tool(plan, data) as broker:
         holder = {"holder": await broker.holder()} if hasattr(broker, "holder") else {}
-        since = time.time_ns() // 1_000_000 - SILENT_MS
+        since = time.time_ns() // 1_000_000 - round(SILENT_SECONDS * 1000)
         try:
             figures = await _figures(broker, plan, await broker.offset_at(plan.metrics, 0, since))
             alive = [found for found in figures.values() if found["running"] and found["time"] >= since]
@@ -115,18 +107,21 @@ async def newest(plan: Plan, data: Path) -> dict[str, Any]:
 
 
 def _unheard(stage: dict[str, Any]) -> dict[str, Any]:
-    """Return the last figures of a stage of which nothing is heard: nobody knows how it does."""
-    if stage["health"] in ("ended", "failed"):
-        return stage
-    return {**stage, "health": "unknown", "activity": "not heard of"}
+    """Return the last figures of a stage of which nothing is heard: nobody knows its rates, its lag, how it does."""
+    told = {**stage, **dict.fromkeys((*_rates(stage), *WORST))}
+    return told if stage["health"] in ("ended", "failed") else {**told, "health": "unknown", "activity": "not heard of"}
 
 
 def _at_rest(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the last figures of a stage that runs no more: nothing flows, none is well; what had failed says so."""
     health = "stopped" if stage["health"] in ("ok", "stuck") else stage["health"]
     activity = stage["activity"] if stage["activity"] in ("ended", "failed") else "stopped"
-    rates = {name: 0.0 for name in stage if name.endswith("_per_second")}
-    return {**stage, **rates, "health": health, "activity": activity}
+    return {**stage, **dict.fromkeys(_rates(stage), 0.0), "health": health, "activity": activity}
+
+
+def _rates(stage: Mapping[str, Any]) -> list[str]:
+    """Return the names of all rates of a stage."""
+    return [name for name in stage if name.endswith("_per_second")]
 
 
 async def _figures(broker: Broker, plan: Plan, at: int) -> dict[bytes | None, dict[str, Any]]:

@@ -116,6 +116,8 @@ def test_of_a_stage_that_is_not_heard_of_nobody_knows_how_it_does(run, ran: Path
     stages = run("pipeline", "status", "shop.yaml", "--json").json["stages"]
     shown = run("pipeline", "status", "shop.yaml").out.splitlines()
     lock.release()
+    unknown = {"in_per_second", "out_per_second", "lag_records", "lag_seconds"}
+    assert all(stage[name] is None for stage in stages.values() for name in unknown)
     assert shown[-1].split() == ["out", "sink", "?", "?", "8", "0", "0", "?", "?", *shown[-1].split()[-3:-1], "unknown"]
     assert {name: stage["health"] for name, stage in stages.items()} == {
         "file": "ended",
