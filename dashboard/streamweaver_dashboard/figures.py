@@ -5,12 +5,12 @@ from typing import Any
 
 import attrs
 
-from streamweaver.runtime.workers import SUMMED, WORST, merged_stage
+from streamweaver.runtime.snapshot import AWAY
+from streamweaver.runtime.workers import FORGET_MS, SUMMED, WORST, merged_stage
 
 RATES = {"errors": "errors_per_second", "dead_lettered": "dead_letters_per_second"}
 """Counts, and the rate that is made of each; it is not known before a worker has published twice."""
 STALE_MS = 10_000
-FORGET_MS = 60_000
 
 
 @attrs.define
@@ -72,7 +72,9 @@ _NOTHING: dict[str, Any] = {
 
 def merge(parts: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """Take one stage's figures of several workers together; every figure is there, also when there is no worker."""
-    return {**_NOTHING, **(merged_stage(parts) if parts else {}), "kind": kind}
+    # What none of them knew, as the lag when a run ends and its broker is away, counts as not there.
+    known = {name: figure for name, figure in merged_stage(parts).items() if figure is not None} if parts else {}
+    return {**_NOTHING, **known, "kind": kind}
 
 
 def status(merged: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:
@@ -85,7 +87,7 @@ def status(merged: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, str]]]:
             continue
         why = stage["error"] or f"{stage['activity']} for {stage['activity_seconds']:.0f} s"
         if is_silent and stage["health"] == "unknown":
-            cut_off = "" if merged.get("is_answered", True) else ", waiting for the broker"
+            cut_off = "" if merged.get("is_answered", True) else f", {AWAY}"
             why = f"nothing heard for {stale:.0f} s{cut_off}"
         bad[name] = {"health": stage["health"], "why": why}
     if any(entry["health"] in ("failed", "stuck") for entry in bad.values()):

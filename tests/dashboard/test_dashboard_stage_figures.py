@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streamweaver import BrokerContext, Rows, StorageError, TopicSpec
+from streamweaver import BrokerContext, PartitionRange, Rows, StorageError, TopicSpec, UnknownTopicError
 from streamweaver.codecs import Json
 from streamweaver_dashboard.election import SILENT_MS, Election
 from streamweaver_dashboard.figures import status
@@ -155,6 +155,94 @@ async def test_a_broker_that_is_away_holds_up_nobody(shop, monkeypatch):
             while status(told := await figures.current())[0] != "ok":
                 broker.now += 1_000
         assert told["is_answered"]
+
+
+async def test_a_slow_broker_makes_nobody_silent(shop, monkeypatch):
+    """Each answer comes later than a probe waits, and probes are far apart: what was answered last counts."""
+    monkeypatch.setattr("streamweaver_dashboard.stage_figures.READ_SECONDS", 0.01)
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+        may_answer, ranges = asyncio.Event(), broker.ranges
+
+        async def late(topic):
+            await may_answer.wait()
+            return await ranges(topic)
+
+        broker.ranges = late
+        said = []
+        for probe in range(5):
+            broker.now = NOW + probe * 30_000
+            if probe < 3:
+                await broker.append(plan.metrics, {"time": broker.now, "stages": dict.fromkeys(plan.stages, WELL)})
+            may_answer.clear()
+            said.append(status(await figures.current())[0])
+            may_answer.set()
+            async with asyncio.timeout(20):
+                # It answers, and whoever asks then hears it.
+                while not (told := await figures.current())["is_answered"]:
+                    await asyncio.sleep(0.001)
+            said.append(status(told)[0])
+        assert said == ["starting", "ok", "ok", "ok", "ok", "ok", "ok", "silent", "silent", "silent"]
+
+
+async def test_a_broker_is_asked_until_it_answers(shop, monkeypatch):
+    """Also when nobody waits: an outage that is over counts for nothing at the next probe, however late its answer."""
+    monkeypatch.setattr("streamweaver_dashboard.stage_figures.READ_SECONDS", 0.01)
+    monkeypatch.setattr("streamweaver_dashboard.stage_figures.AGAIN_SECONDS", 0.001)
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+        await broker.append(plan.metrics, {"time": NOW, "stages": dict.fromkeys(plan.stages, WELL)})
+        await figures.current()
+        outcomes, ranges = ["hangs", "fails", "says nothing", "answers"], broker.ranges
+        answered = asyncio.Event()
+        monkeypatch.setattr("streamweaver_dashboard.stage_figures.TRY_SECONDS", 0.05)
+
+        async def shaky(topic):
+            match outcomes.pop(0):
+                case "hangs":
+                    await asyncio.Event().wait()
+                case "fails":
+                    raise StorageError("no answer in time")
+                case "says nothing":
+                    begin, end = (await ranges(topic))[0].begin, (await ranges(topic))[0].end
+                    return [PartitionRange(begin, end + 1)]
+                case "answers":
+                    answered.set()
+            return await ranges(topic)
+
+        broker.ranges = shaky
+        broker.now += 5_000
+        told = await figures.current()
+        assert (status(told)[0], told["is_answered"]) == ("ok", False)
+        async with asyncio.timeout(20):
+            await answered.wait()
+            while figures._reading is not None:
+                await asyncio.sleep(0.001)
+
+        async def away(topic):
+            await asyncio.Event().wait()
+
+        broker.ranges = away
+        broker.now += 30_000
+        told = await figures.current()
+        assert (status(told)[0], told["is_answered"]) == ("ok", False)
+        broker.now += 11_000
+        told = await figures.current()
+        assert (status(told)[0], told["is_answered"]) == ("silent", False)
+        await figures.close()
+
+
+async def test_a_pipeline_that_has_never_run_is_no_broker_that_is_away(shop):
+    """There is no topic of figures: an answer, after which nobody asks on."""
+    async with shop() as (plan, broker):
+        figures, _ = listening(plan, broker, lambda *_: None)
+
+        async def unknown(topic):
+            raise UnknownTopicError(topic)
+
+        broker.ranges = unknown
+        told = await figures.current()
+        assert (status(told)[0], told["is_answered"]) == ("starting", True)
 
 
 async def test_who_ends_waits_for_no_broker(shop, monkeypatch):
