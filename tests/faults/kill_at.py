@@ -47,10 +47,16 @@ def _some(_self: Any, _unit: Any, letters: list[Any]) -> bool:
 POINTS = {
     # The broker's transaction.
     "rows inserted, offsets not": Point(EMBEDDED + "writer", "Writer._append", "after", 12),
-    "all written, before COMMIT": Point(EMBEDDED + "writer", "Writer._put", "after", 12),
+    "rows and offsets written, state not": Point(EMBEDDED + "writer", "Writer._put", "after", 12),
+    "all written, before COMMIT": Point(EMBEDDED + "writer", "Writer._change", "after", 12),
     "after COMMIT, before it is answered": Point(EMBEDDED + "writer", "Writer._settle", "before", 12),
     "before the checkpoint": Point(EMBEDDED + "writer", "Writer._checkpoint", "before", 1),
     "after the checkpoint": Point(EMBEDDED + "writer", "Writer._checkpoint", "after", 1),
+    # State, which is folded into its table all the time here.
+    "a layer frozen, nothing folded": Point(EMBEDDED + "recent", "Recent.freeze", "after", 3),
+    "a piece folded, others not": Point(EMBEDDED + "fold", "Fold._write", "after", 12),
+    "all folded, its changes still there": Point(EMBEDDED + "recent", "Recent.thaw", "after", 3),
+    "some changes removed": Point(EMBEDDED + "fold", "Fold._forget", "after", 3),
     # The producer.
     "lines read, not yielded": Point(TAIL, "Follower.position", "after", 8),
     "producer: records in the unit, position not": Point(RUNTIME + "producer", "_Producing._process", "after", 8),
@@ -145,8 +151,21 @@ def _replace_listed(module: Any, original: Any, wrapped: Any) -> None:
             value[value.index(original)] = wrapped
 
 
+def fold_often() -> None:
+    """Have the embedded log fold its state after every few changes, few at a time, not after some minutes."""
+    for module, name, value in (
+        ("recent", "LAYER_BYTES", 5_000),
+        ("fold", "PIECE_VALUES", 2),
+        ("fold", "PIECE_ROWS", 2),
+    ):
+        found = importlib.import_module(EMBEDDED + module)
+        assert hasattr(found, name)
+        setattr(found, name, value)
+
+
 def run() -> None:
     """Arm what the environment names, and be the command line."""
+    fold_often()
     name, _, number = os.environ[VARIABLE].rpartition("#")
     arm(POINTS[name], int(number))
     from streamweaver.cli.main import main

@@ -26,9 +26,11 @@ async def a_log(launch: Launch) -> None:
         for part in (0, 1):
             await append(broker, "t", part, rows([b"%d" % number for number in range(start, start + 10)]))
     async with lane_of(broker, "group", "t") as lane:
-        unit = lane.begin()
-        unit.mark("t", 0, 30)
-        await unit.commit()
+        for number in (10, 20, 30):
+            unit = lane.begin()
+            unit.mark("t", 0, number)
+            unit.put_state("store", 0, {b"%d" % number: b"value"})
+            await unit.commit()
     await broker.close()
 
 
@@ -103,6 +105,9 @@ async def test_damage_at_the_end_is_skipped_as_well(launch: Launch, folder: Path
 @pytest.mark.parametrize(
     ("statement", "wanted"),
     [
+        ("DELETE FROM change WHERE id = 2", Damage("state: changes 2 to 2 are missing")),
+        ("UPDATE change SET crc = crc + 1 WHERE id = 3", Damage("state: change 3: checksum does not match")),
+        ("UPDATE change SET payload = x'00' WHERE id = 3", Damage("state: change 3: checksum does not match")),
         ("DELETE FROM chunk WHERE id = 1 << 46 | 19", Damage("missing", "t", 0, 10, 19)),
         (
             "DELETE FROM chunk WHERE id = 1 << 46 | 29",
@@ -122,6 +127,15 @@ async def test_what_is_missing_is_found(launch: Launch, folder: Path, statement:
     change(folder, statement)
     assert check(folder) == [wanted]
     assert str(wanted).endswith(wanted.message)
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM change WHERE id = 2", "UPDATE change SET crc = crc + 1"])
+async def test_state_with_a_hole_is_refused(launch: Launch, folder: Path, statement: str) -> None:
+    """Without one of the changes state would be wrong, so the pipeline does not start with it."""
+    await a_log(launch)
+    change(folder, statement)
+    with pytest.raises(CorruptLogError, match=r"state, change \d: .*; restore the file, or start with a new"):
+        await launch()
 
 
 async def test_a_group_beyond_the_end_is_refused(launch: Launch, folder: Path) -> None:

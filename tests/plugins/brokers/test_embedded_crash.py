@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from streamweaver import BrokerContext, TopicSpec
 from streamweaver.testing.broker import all_of, append, lane_of, rows
-from streamweaver_brokers.embedded import Embedded
+from streamweaver_brokers.embedded import Embedded, fold, recent, schema
 from streamweaver_brokers.embedded.check import check
 
 Launch = Callable[..., Awaitable[Embedded]]
@@ -22,6 +23,10 @@ Spawn = Callable[..., Any]
 LANES = 4
 
 COMMITS = """
+    from streamweaver_brokers.embedded import recent
+
+    recent.LAYER_BYTES = 20_000  # folds state all the time
+
     async def lane(broker, number, size):
         member = await broker.join(f"lane{number}", [], single=True)
         async for lane in member.lanes():
@@ -97,14 +102,28 @@ async def test_kill_in_the_middle_of_commits(launch: Launch, spawn: Spawn, folde
     assert min(acknowledged) > 0
 
 
-async def test_a_torn_write_ahead_log_keeps_whole_units(launch: Launch, folder: Path, tmp_path: Path) -> None:
-    """Cut at any place, the file gives back a prefix of the units, each with its rows and its state."""
+def copied(folder: Path) -> int:
+    """Return how many values have been folded into the table."""
+    with closing(schema.connect(folder / schema.NAME)) as connection:
+        return int(connection.execute("SELECT count(*) FROM state").fetchone()[0])
+
+
+@pytest.mark.parametrize("folding", [False, True])
+async def test_a_torn_write_ahead_log_keeps_whole_units(
+    launch: Launch, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folding: bool
+) -> None:
+    """Cut at any place, the file gives back a prefix of the units, each with its rows and its state, folded or not."""
+    if folding:
+        monkeypatch.setattr(recent, "LAYER_BYTES", 5_000)
+        monkeypatch.setattr(fold, "PIECE_VALUES", 1)
     broker = await launch()
     await broker.create([TopicSpec(name="t")])
     for number in range(1, 21):
         async with lane_of(broker, "g", single=True) as lane:
             unit = lane.begin()
             unit.append("t", 0, rows([b"%d" % number] * number))
+            unit.put_state("store", 0, {b"%d" % (number % 7): b"%d" % number, b"%d" % (number % 5 + 7): None})
+            unit.put_state("store", 0, {b"%d" % (number % 3 + 7): b"%d" % number})
             unit.mark_position(b"%d" % number)
             await unit.commit()
     wal = (folder / "log.sqlite-wal").read_bytes()
@@ -124,9 +143,15 @@ async def test_a_torn_write_ahead_log_keeps_whole_units(launch: Launch, folder: 
             async with lane_of(torn, "g", single=True) as lane:
                 last = int(lane.position() or b"0")
             assert values == [b"%d" % number for number in range(1, last + 1) for _ in range(number)]
+            state: dict[bytes, bytes] = {}
+            for number in range(1, last + 1):
+                state.pop(b"%d" % (number % 5 + 7), None)
+                state |= {b"%d" % (number % 7): b"%d" % number, b"%d" % (number % 3 + 7): b"%d" % number}
+            assert dict(torn.state_items("store", 0)) == state
             prefixes.add(last)
         await torn.close()
         assert check(copy) == []
+    assert folding == bool(copied(folder))
     assert max(prefixes) == 20
     assert len(prefixes) > 10
 

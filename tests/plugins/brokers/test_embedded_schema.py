@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from streamweaver import BrokerError, CorruptLogError, FormatVersionError, TopicSpec
-from streamweaver.testing.broker import all_of, append, rows
+from streamweaver.testing.broker import all_of, append, lane_of, rows
 from streamweaver_brokers.embedded import Embedded, schema
+from streamweaver_brokers.embedded.check import check
 
 Launch = Callable[..., Awaitable[Embedded]]
 
@@ -33,7 +34,7 @@ async def test_the_file_says_what_it_is(launch: Launch, folder: Path) -> None:
     await a_log(launch)
     assert sorted(path.name for path in folder.iterdir()) == ["log.lock", "log.sqlite"]
     assert ask(folder, "PRAGMA application_id") == [(0x53574C47,)]
-    assert ask(folder, "PRAGMA user_version") == [(1,)]
+    assert ask(folder, "PRAGMA user_version") == [(2,)]
     assert ask(folder, "PRAGMA auto_vacuum") == [(2,)]
     assert ask(folder, "PRAGMA journal_mode") == [("wal",)]
 
@@ -43,7 +44,7 @@ async def test_a_newer_format_is_refused(launch: Launch, folder: Path, role: str
     """A log of a newer release is left alone, with a hint to install that release."""
     await a_log(launch)
     ask(folder, "PRAGMA user_version = 7")
-    with pytest.raises(FormatVersionError, match="format version 7, this release knows up to 1; install a newer"):
+    with pytest.raises(FormatVersionError, match="format version 7, this release knows up to 2; install a newer"):
         await launch(role=role)
     assert ask(folder, "PRAGMA user_version") == [(7,)]
 
@@ -60,14 +61,36 @@ async def test_an_older_format_is_migrated(launch: Launch, folder: Path, monkeyp
         connection.execute("CREATE TABLE extra (a)")
 
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, add_column, add_table])
-    with pytest.raises(FormatVersionError, match="format version 1, this release reads 3; run the pipeline once"):
+    with pytest.raises(FormatVersionError, match="format version 2, this release reads 4; run the pipeline once"):
         await launch(role="tool")
     broker = await launch()
     assert [value for _, value, _, _ in await all_of(broker, "t", 0, 1)] == [b"old"]
     await broker.close()
-    assert ask(folder, "PRAGMA user_version") == [(3,)]
+    assert ask(folder, "PRAGMA user_version") == [(4,)]
     assert ask(folder, "SELECT note FROM topic") == [("migrated",)]
     await launch()
+
+
+async def test_state_of_the_first_format_is_kept(launch: Launch, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log from before changes of state were logged opens with its state, which is then changed as any other."""
+    folder.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        schema.open_for_run(folder, "full").close()
+    ask(folder, "INSERT INTO state VALUES ('store', 0, x'61', x'31'), ('store', 0, x'62', x'32')")
+    assert ask(folder, "PRAGMA user_version") == [(1,)]
+    broker = await launch()
+    await broker.create([TopicSpec(name="t")])
+    assert dict(broker.state_items("store", 0)) == {b"a": b"1", b"b": b"2"}
+    async with lane_of(broker, "group", "t") as lane:
+        unit = lane.begin()
+        unit.put_state("store", 0, {b"a": b"new", b"b": None, b"c": b"3"})
+        await unit.commit()
+        assert [lane.get_state("store", 0, key) for key in (b"a", b"b", b"c")] == [b"new", None, b"3"]
+    await broker.maintain()
+    await broker.close()
+    assert ask(folder, "SELECT key, value FROM state") == [(b"a", b"new"), (b"c", b"3")]
+    assert check(folder) == []
 
 
 async def test_a_migration_that_fails_changes_nothing(

@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,7 @@ async def test_a_read_of_state_hides_no_records(launch: Launch, held: Held) -> N
         unit = lane.begin()
         unit.put_state("store", 0, {b"%d" % number: b"value" for number in range(10)})
         await unit.commit()
+        await broker.maintain()  # from memory into the table
         async with held.reading(lambda: dict(lane.state_items("store", 0))) as items:
             for number in range(3):
                 await append(broker, "t", 0, rows([b"%d" % number]))
@@ -92,12 +94,13 @@ async def test_threads_read_state_in_turn(launch: Launch, held: Held) -> None:
         unit = lane.begin()
         unit.put_state("store", 0, {b"a": b"old", b"b": b"old"})
         await unit.commit()
+        await broker.maintain()
         async with held.reading(lambda: dict(lane.state_items("store", 0))):
             unit = lane.begin()
             unit.put_state("store", 0, {b"a": b"new"})
             await unit.commit()
             second = asyncio.create_task(asyncio.to_thread(lane.get_state, "store", 0, b"a"))
-            # Time in which it could read something old; it waits, however long.
+            # Time in which it could read something old.
             await asyncio.wait({second}, timeout=0.2)
         assert await second == b"new"
 
@@ -110,3 +113,70 @@ async def test_a_closed_broker_reads_no_state(launch: Launch) -> None:
         await broker.close()
         with pytest.raises(BrokerError, match=r"log\.sqlite"):
             lane.get_state("store", 0, b"key")
+
+
+async def put(broker: Embedded, changes: dict[bytes, bytes | None]) -> None:
+    """Commit changes of state."""
+    unit = broker.begin()
+    unit.put_state("store", 0, changes)
+    await unit.commit()
+
+
+async def test_what_was_read_before_a_fold_is_read_anew_behind_it(launch: Launch) -> None:
+    """Reads share a snapshot of the table, which ends when values are folded into it."""
+    broker = await launch()
+    await broker.create([TopicSpec(name="t")])
+    async with lane_of(broker, "group", "t") as lane:
+        for value in (b"1", b"2", None, b"3"):
+            await put(broker, {b"key": value})
+            assert lane.get_state("store", 0, b"key") == value
+            await broker.maintain()
+            assert lane.get_state("store", 0, b"key") == value
+            assert lane.get_state("store", 0, b"none") is None  # opens a snapshot
+
+
+async def test_a_tool_sees_all_of_the_state(launch: Launch) -> None:
+    """What the runner has folded, what it has not, and what was deleted since."""
+    broker = await launch()
+    await put(broker, {b"a": b"1", b"b": b"1", b"c": b"1"})
+    await broker.maintain()
+    await put(broker, {b"b": b"2", b"c": None, b"d": b"2"})
+    tool = await launch(role="tool")
+    for _ in range(2):
+        assert dict(tool.state_items("store", 0)) == {b"a": b"1", b"b": b"2", b"d": b"2"}
+        await broker.maintain()
+
+
+async def test_state_that_a_tool_has_put_is_the_runners_too(launch: Launch) -> None:
+    """What another process commits is in memory before the next unit is, and both are there after a restart."""
+    broker = await launch()
+    await put(broker, {b"a": b"1", b"b": b"1"})
+    tool = await launch(role="tool")
+    await put(tool, {b"a": b"2"})
+    await put(broker, {b"b": b"3"})
+    assert dict(broker.state_items("store", 0)) == {b"a": b"2", b"b": b"3"}
+    await put(broker, {b"a": b"4"})
+    await tool.close()
+    await broker.close()
+    broker = await launch()
+    assert dict(broker.state_items("store", 0)) == {b"a": b"4", b"b": b"3"}
+
+
+async def test_reading_state_does_not_keep_the_write_ahead_log(launch: Launch, folder: Path) -> None:
+    """However long values are read from one snapshot, what is written is copied, and the log starts anew."""
+    broker = await launch(durability="process")
+    await broker.create([TopicSpec(name="t")])
+    async with lane_of(broker, "group", "t") as lane:
+        for number in range(12):
+            for _ in range(4):
+                await append(broker, "t", 0, rows([b"x" * 1_000_000]))
+                assert lane.get_state("store", 0, b"%d" % number) is None
+    assert (folder / "log.sqlite-wal").stat().st_size < 30_000_000
+
+
+@pytest.mark.parametrize("changes", [{"text": b"value"}, {b"key": "text"}, {None: b"value"}, {b"key": 1}], ids=repr)
+async def test_only_bytes_are_state(launch: Launch, changes: Any) -> None:
+    """Anything else is refused before it is written, since it could not be read again."""
+    broker = await launch()
+    with pytest.raises(BrokerError, match=r"store store: got a key or value of type .*, expected bytes"):
+        broker.begin().put_state("store", 0, changes)

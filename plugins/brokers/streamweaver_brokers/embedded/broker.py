@@ -29,6 +29,7 @@ from streamweaver_brokers.embedded.follow import Tap
 from streamweaver_brokers.embedded.lane import GroupMembership, Unit
 from streamweaver_brokers.embedded.lock import RunLock, holder
 from streamweaver_brokers.embedded.log import Log
+from streamweaver_brokers.embedded.recent import Recent
 from streamweaver_brokers.embedded.state import StateReader
 from streamweaver_brokers.embedded.upkeep import Upkeep, spec_from_bytes, spec_to_bytes
 from streamweaver_brokers.embedded.writer import Work, Writer
@@ -60,7 +61,8 @@ class Session:
             with mapped(self.path):
                 self._reading = schema.connect(self.path, mode=mode)
                 undoing.callback(self._reading.close)
-                self.state = StateReader(schema.connect(self.path, mode=mode), self.path)
+                recent = Recent() if self.is_runner else None
+                self.state = StateReader(schema.connect(self.path, mode=mode), self.path, recent)
                 undoing.callback(self.state.close)
             self._start(writing, options)
             undoing.pop_all()
@@ -70,7 +72,7 @@ class Session:
         upkeep = (
             Upkeep(writing, self.path, round(options.tombstone_retention_seconds * 1000)) if self.is_runner else None
         )
-        self._writer = Writer(writing, self.path, asyncio.get_running_loop(), self.log, upkeep)
+        self._writer = Writer(writing, self.path, asyncio.get_running_loop(), self.log, self.state, upkeep)
         with mapped(self.path):
             self.log.changed(self._writer.start())
 

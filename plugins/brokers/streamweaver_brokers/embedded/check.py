@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from streamweaver import CorruptLogError
-from streamweaver_brokers.embedded import schema
+from streamweaver_brokers.embedded import changes, schema
 from streamweaver_brokers.embedded.failure import mapped
 from streamweaver_brokers.embedded.rows import Stored, decode, is_whole, key_of, offset_of
 
@@ -51,7 +51,7 @@ def check(path: Path) -> list[Damage]:
         # One snapshot, so that what the pipeline does meanwhile does not look like damage.
         with mapped(path):
             connection.execute("BEGIN")
-        return [*_file(connection, path), *_partitions(connection, path)]
+        return [*_file(connection, path), *_partitions(connection, path), *_changes(connection)]
     finally:
         connection.close()
 
@@ -93,6 +93,21 @@ def _partitions(connection: sqlite3.Connection, path: Path) -> Iterator[Damage]:
                 "newer records are missing",
                 *names[partition_id],
             )
+
+
+def _changes(connection: sqlite3.Connection) -> Iterator[Damage]:
+    """Verify the changes of state that are not folded yet."""
+    after = expected = 0
+    try:
+        while row := connection.execute("SELECT * FROM change WHERE id > ? ORDER BY id LIMIT 1", (after,)).fetchone():
+            after = row[0]
+            if expected and after != expected:
+                yield Damage(f"state: changes {expected} to {after - 1} are missing")
+            if isinstance(found := changes.decoded(row), str):
+                yield Damage(f"state: change {after}: {found}")
+            expected = after + 1
+    except sqlite3.DatabaseError as error:
+        yield Damage(f"state: changes from {after + 1} on: {error}")
 
 
 def _chunks(

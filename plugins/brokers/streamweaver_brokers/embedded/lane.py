@@ -32,7 +32,10 @@ class Unit:
 
     def put_state(self, store: str, partition: int, changes: Mapping[bytes, bytes | None], /) -> None:
         """Set or delete values of a state store."""
-        self._open().state.update({(store, partition, key): value for key, value in changes.items()})
+        # What could be written but not read again would keep the log from being opened.
+        if wrong := ({*map(type, changes)} - {bytes}) | ({*map(type, changes.values())} - {bytes, type(None)}):
+            raise BrokerError(f"store {store}: got a key or value of type {wrong.pop().__name__}, expected bytes")
+        self._open().state.setdefault((store, partition), {}).update(changes)
 
     def mark(self, topic: str, partition: int, offset: int, /) -> None:
         """Say that the group has consumed everything before `offset`."""

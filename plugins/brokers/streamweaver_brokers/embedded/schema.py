@@ -1,7 +1,8 @@
 """The database file: its tables, its format version, and how it is opened."""
 
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,7 +67,18 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create]
+def _log_changes_of_state(connection: sqlite3.Connection) -> None:
+    """State is written here first, and folded into the table `state` later."""
+    connection.execute("""
+        CREATE TABLE change (
+            id INTEGER PRIMARY KEY,       -- rises by one; the newest is never removed
+            crc INTEGER NOT NULL,         -- of the id and the payload
+            payload BLOB NOT NULL         -- MessagePack: stores, partitions, and values by key
+        ) STRICT
+    """)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _log_changes_of_state]
 """What turns format version N (the index) into N + 1. Each runs in one transaction with the change of the version."""
 
 
@@ -94,6 +106,19 @@ def connect(path: Path, *, durability: str = "full", mode: str = "rw") -> sqlite
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """Have what the block does take effect as a whole, or not at all."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def open_for_run(folder: Path, durability: str) -> sqlite3.Connection:
@@ -166,12 +191,6 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     for version in range(_version(connection, path), len(MIGRATIONS)):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             MIGRATIONS[version](connection)
             connection.execute(f"PRAGMA user_version = {version + 1}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise

@@ -27,6 +27,7 @@ from streamweaver_brokers.embedded.rows import (
     key_of,
     offset_of,
 )
+from streamweaver_brokers.embedded.schema import transaction
 
 ROUND_SECONDS = 5.0
 PIECE_BYTES = 1 << 20
@@ -131,7 +132,7 @@ class Upkeep:
             if cut is None:
                 return
             first, last, begin = cut
-            with self._transaction():
+            with transaction(self._connection):
                 self._connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (first, last))
                 self._connection.execute("UPDATE partition SET begin = ? WHERE id = ?", (begin, partition.id))
             yield PIECE_BYTES // 8
@@ -233,7 +234,7 @@ class Upkeep:
             waiting.append((row, rows, offsets))
             yield written
         written = self._rewrite(waiting)
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute(
                 "UPDATE partition SET clean = ?, kept = ?, tombstone = ? WHERE id = ?",
                 (until, kept, tombstone, partition.id),
@@ -279,7 +280,7 @@ class Upkeep:
         whole = len(offsets) == offset_of(chunk_id) + 1 - base
         payload = encode(rows, None if whole else [offset - base for offset in offsets])
         crc = checksum(chunk_id, base, newest, peak, stored, total, payload)
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (first[0], last[0]))
             self._connection.execute(
                 "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -312,25 +313,8 @@ class Upkeep:
             self._connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
             yield VACUUM_PAGES * 4096
 
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._connection)
-
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-
-class _Transaction:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._connection.execute("COMMIT")
-        elif self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
 

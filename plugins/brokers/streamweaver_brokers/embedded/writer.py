@@ -14,8 +14,12 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from streamweaver import BrokerError, ConflictError, Rows
+from streamweaver_brokers.embedded import changes
+from streamweaver_brokers.embedded.changes import Changes, Row
 from streamweaver_brokers.embedded.failure import of_sqlite
+from streamweaver_brokers.embedded.fold import Fold
 from streamweaver_brokers.embedded.rows import Chunk, checksum, joined, key_of, offset_of, payloads
+from streamweaver_brokers.embedded.state import StateReader
 from streamweaver_brokers.embedded.upkeep import Upkeep
 
 WATCH_SECONDS = 0.045
@@ -43,7 +47,7 @@ class Work:
     consumer: str | None
     appends: list[tuple[int, Rows]] = attrs.field(factory=list)
     marks: dict[int, int] = attrs.field(factory=dict)
-    state: dict[tuple[str, int, bytes], bytes | None] = attrs.field(factory=dict)
+    state: Changes = attrs.field(factory=dict)
     position: bytes | None = None
     expected: dict[int, int] = attrs.field(factory=dict)
     """Partition ids, and where they must end for the unit to be stored."""
@@ -90,13 +94,17 @@ class Writer:
         path: Path,
         loop: asyncio.AbstractEventLoop,
         listener: Listener,
+        state: StateReader,
         upkeep: Upkeep | None,
     ) -> None:
+        """With `upkeep` this is the runner's, which also folds its state; a tool leaves both to it."""
         self._connection = connection
         self._path = path
         self._loop = loop
         self._listener = listener
+        self._state = state
         self._upkeep = upkeep
+        self._fold = None if state.recent is None else Fold(connection, state.recent, state.let_go)
         self._queue: queue.SimpleQueue[Work | Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="streamweaver-log", daemon=True)
         self._tails: dict[int, Tail] = {}
@@ -106,6 +114,7 @@ class Writer:
 
     def start(self) -> Listing:
         """Start the thread; return all partitions as they are."""
+        self._catch_up()
         listing = self._reload()
         self._data_version = self._read_data_version()
         self._thread.start()
@@ -183,23 +192,30 @@ class Writer:
 
     def _store(self, units: list[Work]) -> None:
         connection = self._connection
+        if self._fold is not None and (failure := self._fold.failure) is not None:
+            self._tell(_refuse, [unit.done for unit in units if unit.state], failure)
+            units = [unit for unit in units if not unit.state]
         try:
             connection.execute("BEGIN IMMEDIATE")
-            if (version := self._read_data_version()) != self._data_version:
-                self._data_version = version
-                self._tell(self._listener.changed, self._reload())
+            self._follow()
             if any(unit.expected for unit in units):
                 units = self._expected(units)
             chunks, tails = self._append(units)
             self._put(units)
+            state = changes.merged(unit.state for unit in units)
+            rows = self._change(state)
             connection.execute("COMMIT")
         except Exception as error:  # whatever it is, the units must be answered and the thread must live
             failure = self._failed(error)
             self._tell(_refuse, [unit.done for unit in units], failure)
             return
         self._tails.update(tails)
-        changes = sum(len(unit.marks) + len(unit.state) for unit in units)
-        self._unsaved += TRANSACTION_BYTES + sum(chunk.size + PAGE_BYTES for _, chunk in chunks) + changes * PAGE_BYTES
+        logged = sum(len(payload) for _, _, payload in rows)
+        if rows and self._state.recent is not None:
+            # Before anybody is told: who has been reads nothing older.
+            self._state.recent.add(state, rows[-1][0], logged)
+        pages = len(chunks) + len(rows) + sum(len(unit.marks) for unit in units)
+        self._unsaved += TRANSACTION_BYTES + sum(chunk.size for _, chunk in chunks) + logged + pages * PAGE_BYTES
         self._tell(self._settle, units, chunks)
 
     def _expected(self, units: list[Work]) -> list[Work]:
@@ -249,30 +265,29 @@ class Writer:
         return chunks, tails
 
     def _put(self, units: list[Work]) -> None:
-        """Write offsets, positions and state; of several values for one key only the last is written."""
+        """Write offsets and positions, of each only the last."""
         marks: dict[tuple[str, int], int] = {}
         positions: dict[str, bytes] = {}
-        state: dict[tuple[str, int, bytes], bytes | None] = {}
         for unit in units:
             if unit.consumer is not None:
                 for partition_id, offset in unit.marks.items():
                     marks[unit.consumer, partition_id] = offset
                 if unit.position is not None:
                     positions[unit.consumer] = unit.position
-            state.update(unit.state)
         many = self._connection.executemany
         if marks:
             many("INSERT OR REPLACE INTO consumed VALUES (?, ?, ?)", [(*key, offset) for key, offset in marks.items()])
         if positions:
             many("INSERT OR REPLACE INTO position VALUES (?, ?)", positions.items())
-        if state:
-            # Neighbours in the tree one after the other: of a large state each page is then gone to once.
-            puts = sorted((*key, value) for key, value in state.items() if value is not None)
-            if puts:
-                many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", puts)
-            if len(puts) < len(state):
-                gone = [key for key, value in state.items() if value is None]
-                many("DELETE FROM state WHERE store = ? AND partition = ? AND key = ?", gone)
+
+    def _change(self, state: Changes) -> list[Row]:
+        """Write what has changed in the state behind what has changed before."""
+        if not state:
+            return []
+        recent = self._state.recent
+        rows = changes.rows_of(state, 1 + (changes.newest(self._connection) if recent is None else recent.last))
+        self._connection.executemany("INSERT INTO change VALUES (?, ?, ?)", rows)
+        return rows
 
     def _settle(self, units: list[Work], chunks: list[tuple[int, Chunk]]) -> None:
         """Answer the units of a transaction, in the event loop, after its rows can be read."""
@@ -294,32 +309,51 @@ class Writer:
     def _watch(self) -> None:
         """See whether another process has appended."""
         try:
-            if (version := self._read_data_version()) != self._data_version:
-                self._data_version = version
-                self._tell(self._listener.changed, self._reload())
+            self._follow()
         except Exception as error:  # what others do can wait, the thread must live: units come to it
             log.debug("cannot look for what others appended: %s", error)
 
     def _maintain(self) -> bool:
-        """Do one small piece of upkeep; return whether more is due at once."""
-        if self._upkeep is None:
-            return False
+        """Do a small piece of folding and one of upkeep; return whether more is due at once."""
+        folding = self._fold is not None and self._fold_some(self._fold)
+        return (self._upkeep is not None and self._keep_up(self._upkeep)) or folding
+
+    def _fold_some(self, fold: Fold) -> bool:
+        """Fold a piece, and as many more as the next unit would have to wait for."""
         try:
-            more, written = self._upkeep.step()
-            self._unsaved += written
+            more, written = fold.step()
+            self._wrote(written)
+            while fold.is_late:
+                more, written = fold.step()
+                self._wrote(written)
+            return more
+        except Exception as error:  # it can wait, the units that come cannot
+            failure = self._failed(error)
+            log.warning("folding of state put off: %s", failure)
+            fold.put_off(failure)
+            return False
+
+    def _keep_up(self, upkeep: Upkeep) -> bool:
+        try:
+            more, written = upkeep.step()
+            self._wrote(written)
             if written:
                 self._tell(self._listener.changed, self._reload())
             return more
-        except Exception as error:  # upkeep can wait, the units that come cannot
+        except Exception as error:  # as for folding
             log.warning("upkeep put off: %s", self._failed(error))
-            self._upkeep.put_off()
+            upkeep.put_off()
             return False
 
     def _whole_round(self) -> None:
-        for written in self._upkeep.whole_round() if self._upkeep else ():
-            self._unsaved += written
-            if self._unsaved >= CHECKPOINT_BYTES:
-                self._checkpoint()
+        for pieces in (self._fold and self._fold.whole(), self._upkeep and self._upkeep.whole_round()):
+            for written in pieces or ():
+                self._wrote(written)
+
+    def _wrote(self, size: int) -> None:
+        self._unsaved += size
+        if self._unsaved >= CHECKPOINT_BYTES:
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
         """Copy the write-ahead log into the database; it then starts anew."""
@@ -327,9 +361,26 @@ class Writer:
         if self._upkeep is None:
             return  # a tool: the runner does it, or the last one to leave
         try:
+            # Who has a snapshot open keeps what is newer from being copied; who opens one meanwhile, the log from
+            # starting anew.
+            self._state.let_go()
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._state.let_go()
         except Exception as error:  # as for upkeep
             log.warning("checkpoint put off: %s", self._failed(error))
+
+    def _follow(self) -> None:
+        """Take in what another process has written, if any has."""
+        if (version := self._read_data_version()) != self._data_version:
+            self._catch_up()
+            self._tell(self._listener.changed, self._reload())
+            self._data_version = version
+
+    def _catch_up(self) -> None:
+        """Take the changes of state into memory that are stored and not there yet."""
+        if (recent := self._state.recent) is not None:
+            for last, size, found in changes.read(self._connection, self._path, recent.last):
+                recent.add(found, last, size)
 
     def _read_data_version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
