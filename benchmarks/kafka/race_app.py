@@ -1,8 +1,8 @@
 """Our entry in the race on Kafka: `race_app.py SERVERS SOURCE TARGET at_least_once|exactly_once [OPTION...]`.
 
 Becomes `streamweaver pipeline up` on a file with one flow, as a user would write it: JSON in, moving average by key,
-JSON out; state in its changelog, metrics and dead letters on. OPTIONs go to the command as they are. RACE_STEPS says how
-often the average is taken, for work that keeps our processes busier than the broker.
+JSON out; state in its changelog, metrics and dead letters on. OPTIONs go to the command as they are. RACE_STEPS says
+how often the average is taken, for work that keeps our processes busier than the broker.
 """
 
 import os

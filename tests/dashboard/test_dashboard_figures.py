@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from streamweaver.config.dashboard import RuleConfig, make_rule
 from streamweaver_dashboard.alert import Alerts, FieldWatch, measured
 from streamweaver_dashboard.figures import Figures, merge, status
+from streamweaver_dashboard.prometheus import text
 
 NOW = 1_750_000_000_000
 STAGES = {"prices": "flow"}
@@ -39,6 +40,17 @@ def test_workers_are_taken_together():
     assert (prices["in"], prices["lag_records"], prices["lag_seconds"], prices["health"]) == (17, 5, 9.0, "stuck")
     assert prices["latency_ms"] == slow
     assert prices["counters"] == {"late": 3, "new": 1}
+
+
+def test_a_figure_that_no_worker_knows_is_one_that_is_not_there():
+    """The last figures of a run whose broker is away have no lag: every figure that programs read is a number still."""
+    figures = Figures()
+    figures.take("0", published(NOW, lag_records=None, lag_seconds=None))
+    told = figures.merged(STAGES, NOW)
+    assert (told["stages"]["prices"]["lag_records"], told["stages"]["prices"]["lag_seconds"]) == (0, 0)
+    assert b'streamweaver_lag_records{pipeline="t",stage="prices"} 0.0' in text("t", told, figures.workers, 0)
+    figures.take("1", published(NOW, lag_records=3, lag_seconds=1.5))
+    assert figures.merged(STAGES, NOW)["stages"]["prices"]["lag_records"] == 3
 
 
 def test_errors_have_a_rate():
