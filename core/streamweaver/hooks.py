@@ -106,7 +106,8 @@ class Hooks:
     def metrics_published(self, pipeline: str, metrics: dict[str, Any]) -> None:
         """The figures of all stages, about once a second, also those that could not be stored.
 
-        While the broker does not answer, `lag_records` and `lag_seconds` are None.
+        While the broker has not answered for 3 s, `lag_records` and `lag_seconds` are None. `published` is when figures
+        were last stored (ms since 1970).
         """
 
 

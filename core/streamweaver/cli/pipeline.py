@@ -54,8 +54,8 @@ def group() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
     envvar="STREAMWEAVER_HEALTH_FILE",
-    help="Renew this file every second while all stages here are well; for health checks.  "
-    "[env: STREAMWEAVER_HEALTH_FILE]",
+    help="Renew this file every second while all stages here are well and figures can be published; for health "
+    "checks.  [env: STREAMWEAVER_HEALTH_FILE]",
 )
 @json_option("End with a line of JSON: the counts of each stage.")
 @click.option(

@@ -13,7 +13,7 @@ from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.probe import BrokerProbe, BrokerState
 from streamweaver.runtime.scope import Scope
-from streamweaver.runtime.snapshot import Progress, Rates, progress, stage_figures
+from streamweaver.runtime.snapshot import AWAY, Progress, Rates, progress, stage_figures
 from streamweaver.text import classed
 
 METRICS_SPEC = TopicSpec(name="", partitions=1, retention_ms=3_600_000, retention_bytes=64 * 1024 * 1024)
@@ -165,8 +165,12 @@ class Reporter:
     def _name_stuck(self, at: dict[str, Progress]) -> None:
         """Log the stages that have become stuck since the last time."""
         stuck = {name for name, found in at.items() if found.is_stuck}
-        for name in sorted(stuck - self._stuck):
-            self._log(
-                "warning", "stage makes no progress", stage=name, at=at[name].activity, seconds=round(at[name].seconds)
-            )
+        new = sorted(stuck - self._stuck)
+        if waiting := [name for name in new if at[name].activity == AWAY]:
+            longest = max(at[name].seconds for name in waiting)
+            self._log("warning", "stages wait for the broker", stages=",".join(waiting), seconds=round(longest))
+        for name in new:
+            if name not in waiting:
+                seconds = round(at[name].seconds)
+                self._log("warning", "stage makes no progress", stage=name, at=at[name].activity, seconds=seconds)
         self._stuck = stuck

@@ -75,7 +75,7 @@ class Acquisition:
         try:
             await persevering(
                 lambda: self._take_over(number, renews=renews),
-                lambda why: member.trouble("kafka lane cannot be taken over yet", lane=number, reason=why),
+                lambda error: member.trouble("kafka lane cannot be taken over yet", error, lane=number),
             )
         except BrokerError as error:
             member.offer(error)

@@ -63,6 +63,13 @@ def text(error: BaseException) -> str:
     return detail if detail.startswith(name) else f"{name}: {detail}" if detail else name
 
 
+def root(error: BaseException) -> BaseException:
+    """Return what an error goes back to."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def named(part: TopicPartition) -> str:
     """Return a partition as texts name it."""
     return f"{part.topic}[{part.partition}]"
@@ -113,7 +120,7 @@ async def retrying(call: Callable[[], Awaitable[T]], doing: str, seconds: float)
         wait = min(1.0, wait * 2)
 
 
-async def persevering(call: Callable[[], Awaitable[T]], tell: Callable[[str], None]) -> T:
+async def persevering(call: Callable[[], Awaitable[T]], tell: Callable[[BaseException], None]) -> T:
     """Call until it succeeds, however long that takes; `tell` hears why it fails. What lasts is raised as our error."""
     failures = 0
     while True:
@@ -125,7 +132,7 @@ async def persevering(call: Callable[[], Awaitable[T]], tell: Callable[[str], No
                 raise
             if known is not None:
                 raise known from error
-            tell(text(error))
+            tell(error)
         await asyncio.sleep(pause(failures))
         failures += 1
 

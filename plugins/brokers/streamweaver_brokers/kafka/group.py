@@ -94,7 +94,7 @@ class Membership:
 
     async def begin(self) -> None:
         """Join, however long the brokers are away; lanes follow when the group has shared out its partitions."""
-        await persevering(self._join, lambda why: self.trouble("kafka group cannot be joined yet", reason=why))
+        await persevering(self._join, lambda error: self.trouble("kafka group cannot be joined yet", error))
         self._running = asyncio.create_task(self._run())
 
     async def _join(self) -> None:
@@ -176,7 +176,7 @@ class Membership:
                         lane.lose("its group cannot be worked in")
                     self.offer(known or BrokerError(f"group {self.group}: {text(error)}"))
                     return
-                self.trouble("kafka consumer is replaced", reason=text(error))
+                self.trouble("kafka consumer is replaced", error)
                 self._listener.is_over = True
                 self.settled.clear()
                 await self._acquisition.stop()
@@ -477,9 +477,9 @@ class Membership:
         """Log something about the group."""
         self.session.log(level, event, group=self.group, **fields)
 
-    def trouble(self, event: str, **fields: Any) -> None:
+    def trouble(self, event: str, error: BaseException, **fields: Any) -> None:
         """Log a failure that may pass, and that many have at the same time."""
-        self.session.trouble(event, group=self.group, **fields)
+        self.session.trouble(event, error, group=self.group, **fields)
 
     def table(self, partition: int, store: str) -> Table | None:
         """Return the table of a partition if a living lane of ours has that store in it."""

@@ -279,7 +279,7 @@ class Lane:
             return
         # A zombie must not fence the new owner: its own membership is renewed, or found lost, before it tries.
         self._member.renew(self, self._member.session.fenced_seconds if isinstance(error, FENCED) else 0.0)
-        self._member.trouble("kafka lane begins anew", lane=self.number, reason=reason)
+        self._member.trouble("kafka lane begins anew", error, lane=self.number, reason=reason)
 
     def _failed(self, error: BaseException) -> NoReturn:
         """End the tenure after a failed commit; raises what the engine is to be told."""

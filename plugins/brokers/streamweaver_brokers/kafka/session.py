@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from streamweaver import BrokerContext, BrokerError, ConflictError, Rows, TopicSpec, UnknownTopicError
 from streamweaver_brokers.kafka.client import Clients
 from streamweaver_brokers.kafka.cluster import OVERHEAD_BYTES, Cluster
-from streamweaver_brokers.kafka.failure import FAILURES, FENCED, mapped, named
+from streamweaver_brokers.kafka.failure import FAILURES, FENCED, mapped, named, root, text
 from streamweaver_brokers.kafka.group import Membership
 from streamweaver_brokers.kafka.packer import pack
 from streamweaver_brokers.kafka.quiet import Quieter, Spare
@@ -169,11 +169,11 @@ class Session:
         self.readers.add(reader)
         return reader
 
-    def trouble(self, event: str, **fields: Any) -> None:
+    def trouble(self, event: str, error: BaseException, **fields: Any) -> None:
         """Log a failure that may pass: one line in ten seconds stands for all lanes and groups that have the same."""
-        more = self._spare.due((event, fields.get("reason")))
+        more = self._spare.due((event, type(root(error))))
         if more is not None:
-            self.log("warning", event, **fields, **more)
+            self.log("warning", event, **{"reason": text(error), **fields}, **more)
 
     def note(self, group: str, marks: Mapping[TopicPartition, int]) -> None:
         """Remember what this process has committed: the cluster may say so a little later."""

@@ -183,7 +183,7 @@ async def test_a_stage_waits_for_brokers_that_are_away(
     waiting: set[str] = set()
 
     # Not what is logged: one line stands for all that meet the same.
-    def trouble(event: str, **fields: Any) -> None:
+    def trouble(event: str, _: BaseException, **fields: Any) -> None:
         if event == "kafka group cannot be joined yet":
             waiting.add(fields["group"])
 
