@@ -13,6 +13,7 @@ from streamweaver.errors import BrokerError, Fatal, RunError, StorageError, Stre
 from streamweaver.graph.plan import Plan, StagePlan
 from streamweaver.hooks import Observers, Surroundings
 from streamweaver.runtime.beside import Beside
+from streamweaver.runtime.bounds import Bounds
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log
 from streamweaver.runtime.flow import run_flow
@@ -191,6 +192,7 @@ class Engine:
     async def _run_stages(self, beside: Beside) -> bool:
         """Run the stages on the open broker; returns whether everything was drained."""
         await self._broker.create(self._topics())
+        await self._set_bounds()
         self._observers.call(
             "pipeline_starting",
             pipeline=self.plan.name,
@@ -218,6 +220,20 @@ class Engine:
         return drained
 
     # -- phases -----------------------------------------------------------------------------------
+
+    async def _set_bounds(self) -> None:
+        """Write down where the topics of sinks end, also of those that do not run now, before anything is added."""
+        for stage in self.plan.stages.values():
+            if stage.kind != "sink":
+                continue
+            bounds = Bounds(self._data_dir / "bounds" / f"{stage.name}.json")
+            if stage.name in self.scopes:
+                self.scopes[stage.name].bounds = bounds
+            # Where workers share the work topics are never at rest, and sinks may be at work elsewhere.
+            if not self._broker.shares_work:
+                for topic in [*stage.inputs, self.plan.replay(stage.name)]:
+                    ranges = await self._broker.ranges(topic)
+                    bounds.note({(topic, number): held.end for number, held in enumerate(ranges)})
 
     def _topics(self) -> list[TopicSpec]:
         def widest(stage: StagePlan) -> int:

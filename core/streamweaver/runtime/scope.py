@@ -12,6 +12,7 @@ from streamweaver.graph.plan import Plan, StagePlan
 from streamweaver.hooks import Observers
 from streamweaver.metrics import StageMetrics
 from streamweaver.retry import RestartTracker
+from streamweaver.runtime.bounds import Bounds
 from streamweaver.runtime.clock import Clock
 from streamweaver.runtime.context import Log, StepContext, Threads
 from streamweaver.runtime.dead_letter import DeadLetter, to_rows
@@ -86,6 +87,8 @@ class Scope:
     """(topic, partition) to what has been seen to wait there."""
     held: set[tuple[str, int]] = attrs.field(factory=set)
     """(topic, partition) of each share of the work that is this process's, also while the stage waits to restart."""
+    bounds: Bounds | None = None
+    """How far a sink may have come by its own offsets; only a sink has them."""
     told_behind: set[tuple[str, int]] = attrs.field(factory=set)
     """(topic, partition) for which the log has said that the sink's own offset is behind the group's."""
     lanes: int = 0

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streamweaver.contracts import Fetched, Lane, UnitOfWork
-from streamweaver.errors import BrokerError, Fatal, RunError
+from streamweaver.errors import BrokerError, RunError
 from streamweaver.graph.plan import PluginUse
 from streamweaver.record import Batch, Record
+from streamweaver.runtime.bounds import Bounds
 from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.committing import commit
@@ -120,7 +121,8 @@ class _SinkLane:
     async def run(self) -> None:
         """Read, process, write, commit, again and again."""
         if self._own_offsets:
-            await self._resume()
+            await self._resume(self._bounds())
+        self._bounds().fits(self._lane.partitions)
         try:
             while True:
                 fetched = await self._next()
@@ -170,7 +172,11 @@ class _SinkLane:
             if due or self._marks:
                 return due
 
-    async def _resume(self) -> None:
+    def _bounds(self) -> Bounds:
+        assert self._scope.bounds is not None, "a sink has bounds"
+        return self._scope.bounds
+
+    async def _resume(self, bounds: Bounds) -> None:
         """Go to the sink's own offsets where they are ahead of the group's."""
         for topic, partition in self._lane.partitions:
             own = await call(self._sink.committed, topic, partition, threads=self._scope.sink_threads)
@@ -179,11 +185,15 @@ class _SinkLane:
                 self._tell_behind(topic, partition, own, committed)
             elif own is not None and own > committed:
                 end = (await self._scope.broker.ranges(topic))[partition].end
+                bound = bounds.get((topic, partition))
+                end = end if bound is None else min(end, bound)
                 if own > end:
-                    # It would pass over everything up to there in silence.
-                    raise Fatal(
-                        f"the sink holds topic {topic}, partition {partition}, up to offset {own}, but it ends at "
-                        f"{end}: it was made anew; restore it, or have the sink start anew as well"
+                    # It would pass over everything up to there in silence: now, or as soon as so much has come.
+                    bounds.note({(topic, partition): end})
+                    raise RunError(
+                        f"the sink holds topic {topic}, partition {partition}, up to offset {own}, but it ended at "
+                        f"{end} when the run began: it was made anew, or is of an earlier moment; restore both of one "
+                        "moment, or have the sink start anew"
                     )
                 self._lane.seek(topic, partition, own)
                 # Settled, though the mark was lost: else the stage would seem to lag until the next record comes.

@@ -680,11 +680,47 @@ async def test_a_sink_ahead_of_its_topic_passes_over_nothing(tmp_path: Path) -> 
             raise AssertionError("written")
 
     ran = await go(Outside, tmp_path, fails=True)
-    assert "topic a, partition 0, up to offset 100, but it ends at" in (ran.summary.error or "")
+    assert "topic a, partition 0, up to offset 100, but it ended at" in (ran.summary.error or "")
     broker: Any = ran.plan.broker.build()
     await broker.open(BrokerContext(pipeline="t", data_dir=tmp_path))
     assert ("a", 0) not in await broker.offsets("t.s")
     await broker.close()
+
+
+async def test_a_sink_that_is_newer_than_a_restored_log_is_refused_for_good(tmp_path: Path) -> None:
+    """Also when the topic has come up to the sink's offset meanwhile: nothing is passed over in silence."""
+    rows: list[int] = []
+
+    @sink("kept", delivery="exactly_once")
+    @attrs.define
+    class Kept:
+        """Keeps its offset with its rows."""
+
+        def committed(self, topic: str, partition: int) -> int | None:
+            return len(rows) if topic == "a" and rows else None
+
+        def write(self, batch: Batch) -> None:
+            rows.extend(record.value["n"] for record in batch)
+
+    async def run(upto: int, **options: Any) -> Ran:
+        text = PIPELINE.replace("numbers,", f"numbers, upto: {upto},") % ("kept", "")
+        return await run_async(text, [numbers, Kept], data_dir=tmp_path, **options)
+
+    await run(4)
+    backup = (tmp_path / "log.sqlite").read_bytes()
+    await run(9)
+    (tmp_path / "log.sqlite").write_bytes(backup)
+    # Without the sink nobody notices, and the topic gets longer than it was.
+    await run(30, only=["p"])
+    for _ in range(2):
+        ran = await run(40, fails=True)
+        assert "topic a, partition 0, up to offset 9, but it ended at 4 when the run began" in (ran.summary.error or "")
+        assert ran.counts["s"]["restarts"] == 0
+    assert rows == list(range(9))
+    # The sink as it was when the log was backed up.
+    rows[:] = range(4)
+    await run(40)
+    assert rows == list(range(40))
 
 
 async def test_a_blocking_sink_is_closed_after_the_call_under_way(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
 from aiokafka import TopicPartition
@@ -129,12 +129,21 @@ class Sender:
                 raise
         finally:
             await self._clients.end(producer, leave=not self.broken)
+            _look_at_batches(producer)
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:
     """Retrieve an exception that nobody waits for any more."""
     if not future.cancelled():
         future.exception()
+
+
+def _look_at_batches(producer: Any) -> None:
+    """Retrieve what the library keeps for who waits for room behind a batch that it has given up: nobody does."""
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    for batch in chain(*accumulator._batches.values(), accumulator._pending_batches):  # noqa: SLF001
+        if batch._drain_waiter.done():  # noqa: SLF001
+            _look_at(batch._drain_waiter)  # noqa: SLF001
 
 
 class _guard:  # noqa: N801 - reads as the statement that it is
