@@ -60,7 +60,7 @@ def print_list(
         heads = ["id", "failed", "stage", "step", "error", "came from", *(["state"] if settled else []), "reason"]
         print_table(heads, rows, spare=["came from", "error", "failed"])
     hidden = f", the newest {len(newest)} shown" if count > len(newest) else ""
-    click.echo(f"{count} dead letters{hidden}", err=True)
+    click.echo(f"{count} dead {'letter' if count == 1 else 'letters'}{hidden}", err=True)
 
 
 def print_letter(file: Path, data: Path | None, letter_id: str, as_json: bool) -> int:

@@ -21,6 +21,8 @@ def group() -> None:
 def list_topics(file: Path, overrides: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """List the topics of a pipeline and what they hold, its own topics included.
 
+    Records are counted by offsets; at Kafka those include the marks of transactions, and of what compaction removed.
+
     \b
     Example: streamweaver topic list pipelines/demo.yaml
     """
