@@ -72,8 +72,8 @@ class Kafka:
     rack: str | None = option(default=None, help="where we are, to read from the nearest replica", example="eu-west-1a")
     instance: str | None = option(
         default=None,
-        help="name of this process that outlives it, with a --worker-name that does, too: a quick restart then moves no "
-        "partitions. No two may share both",
+        help="name of this process that outlives it, with a --worker-name that does, too: a quick restart then moves "
+        "no partitions. No two may share both",
         example="worker-1",
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = option(
