@@ -24,14 +24,14 @@ _decode = msgspec.json.Decoder(dict[str, dict[int, int]]).decode
 
 @attrs.define
 class Bounds:
-    """The bounds of one sink, as its file holds them; none for a sink that fits."""
+    """The bounds of one sink, as its file holds them; none for a sink that fits. Without a file they last as we do."""
 
-    file: Path
+    file: Path | None = None
     _ends: dict[Place, int] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         try:
-            found = _decode(self.file.read_bytes())
+            found = {} if self.file is None else _decode(self.file.read_bytes())
         except FileNotFoundError:
             found = {}
         except msgspec.DecodeError as error:
@@ -56,6 +56,8 @@ class Bounds:
             self._write()
 
     def _write(self) -> None:
+        if self.file is None:
+            return
         if not self._ends:
             self.file.unlink(missing_ok=True)
             return

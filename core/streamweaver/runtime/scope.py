@@ -87,8 +87,8 @@ class Scope:
     """(topic, partition) to what has been seen to wait there."""
     held: set[tuple[str, int]] = attrs.field(factory=set)
     """(topic, partition) of each share of the work that is this process's, also while the stage waits to restart."""
-    bounds: Bounds | None = None
-    """How far a sink may have come by its own offsets; only a sink has them."""
+    bounds: Bounds = attrs.field(factory=Bounds)
+    """How far a sink may have come by its own offsets."""
     told_behind: set[tuple[str, int]] = attrs.field(factory=set)
     """(topic, partition) for which the log has said that the sink's own offset is behind the group's."""
     lanes: int = 0

@@ -10,7 +10,6 @@ from streamweaver.contracts import Fetched, Lane, UnitOfWork
 from streamweaver.errors import BrokerError, RunError
 from streamweaver.graph.plan import PluginUse
 from streamweaver.record import Batch, Record
-from streamweaver.runtime.bounds import Bounds
 from streamweaver.runtime.chain import Chain, Failure
 from streamweaver.runtime.codec import decode
 from streamweaver.runtime.committing import commit
@@ -121,8 +120,8 @@ class _SinkLane:
     async def run(self) -> None:
         """Read, process, write, commit, again and again."""
         if self._own_offsets:
-            await self._resume(self._bounds())
-        self._bounds().fits(self._lane.partitions)
+            await self._resume()
+        self._scope.bounds.fits(self._lane.partitions)
         try:
             while True:
                 fetched = await self._next()
@@ -172,12 +171,9 @@ class _SinkLane:
             if due or self._marks:
                 return due
 
-    def _bounds(self) -> Bounds:
-        assert self._scope.bounds is not None, "a sink has bounds"
-        return self._scope.bounds
-
-    async def _resume(self, bounds: Bounds) -> None:
+    async def _resume(self) -> None:
         """Go to the sink's own offsets where they are ahead of the group's."""
+        bounds = self._scope.bounds
         for topic, partition in self._lane.partitions:
             own = await call(self._sink.committed, topic, partition, threads=self._scope.sink_threads)
             committed = self._lane.committed(topic, partition) or 0
