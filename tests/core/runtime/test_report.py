@@ -145,9 +145,9 @@ async def test_a_worker_of_producers_notices_that_the_broker_is_away(
         for what, shown in [(what, figures.AWAY) for what in ("starting", "committing", STANDBY)] + [(IDLE, IDLE)]:
             r.scopes["p"].activity.now(what)
             await r.heard.until(lambda found: found["stages"]["p"]["activity"] == shown)  # noqa: B023
-    assert [fields["error"] for _, event, fields in r.lines if event == NOT_PUBLISHED] == [
-        "StorageError: no answer in time"
-    ]
+    # Twice where the figures before the outage were stored only behind the first miss.
+    errors = {fields["error"] for _, event, fields in r.lines if event == NOT_PUBLISHED}
+    assert errors == {"StorageError: no answer in time"}
 
 
 @pytest.mark.parametrize("error", [StorageError("disk full"), OverflowError("too much")], ids=repr)
