@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import click
 
-from streamweaver.cli.failure import FAILED, INVALID, say
-from streamweaver.cli.load import Loaded, data_folder, load, tool
+from streamweaver.cli.failure import FAILED, INVALID
+from streamweaver.cli.load import Loaded, data_folder, load, say_warnings, tool
 from streamweaver.cli.output import print_json, print_table
 from streamweaver.describe import pipeline
 from streamweaver.errors import BrokerError, ConfigError, Finding, StreamWeaverError
@@ -80,8 +80,7 @@ def _plain(findings: list[Finding]) -> list[dict[str, Any]]:
 
 
 def _print(file: Path, loaded: Loaded) -> None:
-    for warning in loaded.warnings:
-        say(loaded.plan.redact(str(warning)))
+    say_warnings(loaded)
     described = pipeline(loaded.plan)
     click.echo(f"{file}: ok; pipeline {described['name']}, broker {described['broker']['use']}")
     click.echo()

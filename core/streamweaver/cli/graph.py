@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from streamweaver.cli.failure import say
-from streamweaver.cli.load import load
+from streamweaver.cli.load import load, say_warnings
 from streamweaver.cli.output import print_json
 from streamweaver.describe import graph
 
@@ -16,8 +15,7 @@ Graph = dict[str, list[dict[str, Any]]]
 def print_graph(file: Path, overrides: tuple[str, ...], form: str) -> None:
     """Print the graph of a valid file."""
     loaded = load(file, overrides)
-    for warning in loaded.warnings:
-        say(loaded.plan.redact(str(warning)))
+    say_warnings(loaded)
     found = graph(loaded.plan)
     if form == "json":
         print_json(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import click
 
-from streamweaver.cli.failure import redact_with
+from streamweaver.cli.failure import redact_with, say
 from streamweaver.config import Findings, read, suggest
 from streamweaver.contracts import Broker, BrokerContext
 from streamweaver.errors import BrokerError, Finding
@@ -47,6 +47,12 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Loaded:
         redact_with(ctx, plan.redact)
     _started()
     return Loaded(plan, sorted(set(warnings)))
+
+
+def say_warnings(loaded: Loaded) -> None:
+    """Print what is worth a warning in a valid file."""
+    for warning in loaded.warnings:
+        say(loaded.plan.redact(str(warning)))
 
 
 def _started() -> None:

@@ -106,6 +106,11 @@ class StagePlan:
     place: Mark = _NOWHERE
     """Where it stands in the file."""
 
+    @property
+    def keeps_offsets(self) -> bool:
+        """Whether it is a sink that stores itself how far it has come."""
+        return self.kind == "sink" and self.use is not None and hasattr(self.use.plugin.options, "committed")
+
 
 @attrs.frozen(kw_only=True)
 class Plan:
@@ -148,6 +153,10 @@ class Plan:
     def replay(self, stage: str) -> str:
         """The topic from which a stage takes dead letters that are to be tried again."""
         return f"{self.name}.{stage}.replay"
+
+    def reads(self, stage: StagePlan) -> list[str]:
+        """The topics that a stage reads, that of replayed dead letters among them."""
+        return [*stage.inputs, self.replay(stage.name)] if stage.inputs else []
 
     def group(self, stage: str) -> str:
         """The consumer group of a stage; also the name under which a producer's position is kept."""

@@ -222,18 +222,18 @@ class Engine:
     # -- phases -----------------------------------------------------------------------------------
 
     async def _set_bounds(self) -> None:
-        """Write down where the topics of sinks end, also of those that do not run now, before anything is added."""
-        for stage in self.plan.stages.values():
-            if stage.kind != "sink":
-                continue
+        """Write down where the topics end of sinks that keep their own offsets, before anything is added to them."""
+        for stage in filter(lambda stage: stage.keeps_offsets, self.plan.stages.values()):
             bounds = Bounds(self._data_dir / "bounds" / f"{stage.name}.json")
+            # Of those that do not run now, too.
             if stage.name in self.scopes:
                 self.scopes[stage.name].bounds = bounds
             # Where workers share the work topics are never at rest, and sinks may be at work elsewhere.
             if not self._broker.shares_work:
-                for topic in [*stage.inputs, self.plan.replay(stage.name)]:
-                    ranges = await self._broker.ranges(topic)
-                    bounds.note({(topic, number): held.end for number, held in enumerate(ranges)})
+                ranges = {topic: await self._broker.ranges(topic) for topic in self.plan.reads(stage)}
+                bounds.note(
+                    {(name, number): it.end for name, all_of in ranges.items() for number, it in enumerate(all_of)}
+                )
 
     def _topics(self) -> list[TopicSpec]:
         def widest(stage: StagePlan) -> int:

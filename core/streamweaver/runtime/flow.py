@@ -27,7 +27,7 @@ async def run_flow(scope: Scope) -> None:
     """Run a flow until it is cancelled or fails."""
     plugins, steps = make_steps(scope)
     context = step_context(scope)
-    topics = [*scope.stage.inputs, scope.plan.replay(scope.stage.name)]
+    topics = scope.plan.reads(scope.stage)
     async with opened([(plugin, context) for plugin in plugins], scope.log):
         scope.up = True
         scope.observers.call("stage_started", stage=scope.stage.name)

@@ -26,7 +26,7 @@ async def measure(scope: Scope, broker: Broker) -> Lag:
     committed = await broker.offsets(scope.plan.group(stage.name))
     waiting = own = 0
     seconds, now = 0.0, scope.clock.monotonic()
-    for topic in [*stage.inputs, scope.plan.replay(stage.name)]:
+    for topic in scope.plan.reads(stage):
         for partition, held in enumerate(await broker.ranges(topic)):
             place = (topic, partition)
             settled = max(scope.settled.get(place, 0), committed.get(place, 0), held.begin)

@@ -151,7 +151,7 @@ async def _refuse_what_is_there(plan: Plan, target: Broker, specs: Mapping[str, 
         group = plan.group(stage.name)
         if await target.offsets(group):
             found.append(f"group {group} has committed offsets")
-        elif has_ours and there.keys() >= {*_inputs(plan, stage)}:
+        elif has_ours and there.keys() >= set(plan.reads(stage)):
             held = await _held(plan, stage, target)
             if held.position is not None or held.state:
                 found.append(f"stage {stage.name} has state")
@@ -195,8 +195,8 @@ async def _refuse_other_offsets(
 def _bound_to_offsets(began: Iterable[StagePlan], plan: Plan) -> Iterator[tuple[str, str]]:
     """Go through the topics whose offsets are written down elsewhere, and the sinks that have done so."""
     for stage in began:
-        if stage.kind == "sink" and stage.use is not None and hasattr(stage.use.build(), "committed"):
-            for name in _inputs(plan, stage):
+        if stage.keeps_offsets:
+            for name in plan.reads(stage):
                 yield name, stage.name
 
 
@@ -246,7 +246,7 @@ async def _places(broker: Broker, topic: str) -> dict[Place, Offsets]:
 
 async def _has_begun(plan: Plan, stage: StagePlan, broker: Broker, kept: Mapping[str, TopicSpec]) -> bool:
     """Say whether a stage may hold anything; one that is new in the file does not, and its topics are not there."""
-    missing = [name for name in _inputs(plan, stage) if name not in kept]
+    missing = [name for name in plan.reads(stage) if name not in kept]
     if missing and await broker.offsets(plan.group(stage.name)):
         raise BrokerError(
             f"stage {stage.name} has committed offsets, but there are no topics {', '.join(missing)} at the old place; "
@@ -302,14 +302,9 @@ def _stores(plan: Plan, stage: StagePlan, lane: Lane) -> Iterator[tuple[str, int
             yield name, partition
 
 
-def _inputs(plan: Plan, stage: StagePlan) -> list[str]:
-    """Return the topics that a stage reads, replayed dead letters among them."""
-    return [*stage.inputs, plan.replay(stage.name)] if stage.inputs else []
-
-
 async def _lanes(plan: Plan, stage: StagePlan, broker: Broker) -> AsyncGenerator[Lane]:
     """Join a stage's group as the stage does, and go through its lanes until every partition was there."""
-    topics = _inputs(plan, stage)
+    topics = plan.reads(stage)
     left = {(topic, partition) for topic in topics for partition in range(len(await broker.ranges(topic)))}
     single = stage.kind == "producer" or (stage.use is not None and stage.use.plugin.single)
     group: Group = await broker.join(plan.group(stage.name), topics, single=single)

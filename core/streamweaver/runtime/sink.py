@@ -36,7 +36,7 @@ async def run_sink(scope: Scope) -> None:
     """Run a sink stage until it is cancelled or fails."""
     use = scope.stage.use
     assert use is not None, "the graph gives each sink a plugin"
-    topics = [*scope.stage.inputs, scope.plan.replay(scope.stage.name)]
+    topics = scope.plan.reads(scope.stage)
     if use.plugin.single:
         # Opened with the lane: in workers that stand by, its port or its file must be left alone.
         async def run_alone(lane: Lane) -> None:

@@ -15,20 +15,21 @@ items = st.lists(
 )
 
 
-def pieces(held: HeldBack, most: int) -> list[list[Any]]:
+def pieces(given: list[Any], most: int, *, resumes: bool) -> list[list[Any]]:
+    """Return what is taken of a list, piece by piece, once nothing of it is lost or has moved."""
+    held = HeldBack(resumes)
+    held.add(given)
     found = []
     while held:
         found.append(held.take(most))
+    assert [item for piece in found for item in piece] == given
     return found
 
 
 @given(items, st.integers(1, 10))
 def test_of_who_does_not_resume_no_piece_is_too_long(given: list[Any], most: int) -> None:
     """Every piece ends behind the last position that it may hold; where there is none it is as long as allowed."""
-    held = HeldBack(resumes=False)
-    held.add(given)
-    found = pieces(held, most)
-    assert [item for piece in found for item in piece] == given
+    found = pieces(given, most, resumes=False)
     assert all(len(piece) <= most for piece in found)
     place = 0
     for piece in found[:-1]:
@@ -43,10 +44,7 @@ def test_of_who_does_not_resume_no_piece_is_too_long(given: list[Any], most: int
 @given(items, st.integers(1, 10))
 def test_of_who_resumes_each_piece_ends_behind_a_position(given: list[Any], most: int) -> None:
     """Longer than allowed only where no position is nearer."""
-    held = HeldBack(resumes=True)
-    held.add(given)
-    found = pieces(held, most)
-    assert [item for piece in found for item in piece] == given
+    found = pieces(given, most, resumes=True)
     for piece in found[:-1]:
         assert piece[-1].position is not None
     for piece in found:

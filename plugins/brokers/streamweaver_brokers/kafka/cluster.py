@@ -245,6 +245,19 @@ class Cluster:
         found = await self._ask(lambda: of_group(self._admin, group), f"asking for the offsets of group {group}")
         return {(part.topic, part.partition): offset for part, offset in found.items()}
 
+    async def members(self, group: str) -> list[str]:
+        """Return the ids of a group's members."""
+
+        async def ask() -> list[str]:
+            answers = await self._admin.describe_consumer_groups([group])
+            code, _, _, _, _, members, *_ = answers[0].groups[0]
+            if code:
+                raise for_code(code)(group)
+            return [member[0] for member in members]
+
+        found: list[str] = await self._ask(ask, f"asking for the members of group {group}")
+        return found
+
 
 def _wanted(spec: TopicSpec) -> dict[str, str]:
     """Return the settings that a topic is created with."""

@@ -1,7 +1,6 @@
 """A membership in a consumer group: one consumer, whose partitions become lanes and whose records go to them."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from streamweaver_brokers.kafka.failure import FAILURES, lasting, named, pause, 
 from streamweaver_brokers.kafka.fetcher import fetch_in_columns
 from streamweaver_brokers.kafka.lane import Lane
 from streamweaver_brokers.kafka.local_copy import LocalCopies
+from streamweaver_brokers.kafka.namesake import Namesakes
 from streamweaver_brokers.kafka.table import Table
 from streamweaver_brokers.kafka.transactions import Transactions
 from streamweaver_brokers.kafka.watch import Watch
@@ -85,9 +85,9 @@ class Membership:
         self._ending: set[asyncio.Task[None]] = set()
         self._queue: asyncio.Queue[Lane | BrokerError | None] = asyncio.Queue()
         self._identity: tuple[str, int] | None = None
-        self._has_joined = False
-        self._forgotten: deque[float] = deque(maxlen=3)
-        """When the group last took us for somebody unknown."""
+        self._namesakes = Namesakes(
+            session.instance, 10 * session.session_seconds, lambda: session.cluster.members(group)
+        )
         self._left = False
         self._broken: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
@@ -279,7 +279,7 @@ class Membership:
         """Hold commits back, and let those under way end, in bounds: the group waits for us."""
         self.settled.clear()
         self._identity = self._identity_now()
-        if self._is_ousted():
+        if await self._namesakes.have_ousted(self._identity[0] if self._identity else ""):
             name = self.session.instance
             self.fail(
                 BrokerError(f"group {self.group}: another process has the instance name {name}, too; choose others")
@@ -294,20 +294,6 @@ class Membership:
             for waiting in busy:
                 waiting.cancel()
 
-    def _is_ousted(self) -> bool:
-        """Say whether another process keeps taking our place as a static member.
-
-        Each of two that share a name has the group forget the other one, whenever it joins again. The one that was
-        there first is forgotten first, so that it is the one to give up.
-        """
-        now = asyncio.get_running_loop().time()
-        is_forgotten = self._identity is not None and not self._identity[0]
-        if self.session.instance is not None and self._has_joined and is_forgotten:
-            self._forgotten.append(now)
-        self._has_joined = False
-        full = len(self._forgotten) == self._forgotten.maxlen
-        return full and now - self._forgotten[0] < 5 * self.session.session_seconds
-
     def assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Keep the lanes that came back, end those that did not, begin those that are new. Never waits."""
         parts = sorted(assigned)
@@ -315,8 +301,9 @@ class Membership:
             self.consumer.pause(part)
             # Anywhere, so that the client does not look for a place by itself.
             self.consumer.seek(part, 0)
-        self._has_joined = True
         before, now = self._identity, self._identity_now()
+        if now is not None:
+            self._namesakes.joined(now[0])
         stayed = before is not None and now is not None and now == (before[0], before[1] + 1)
         wanted = self._by_lane(parts)
         returned = {

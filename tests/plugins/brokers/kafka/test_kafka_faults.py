@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from plugins.brokers.kafka.kafka_kit import come_out
 from streamweaver import (
@@ -325,8 +326,11 @@ async def test_a_record_too_large_is_told(launch, delivery: str) -> None:
     assert await broker.offsets(group) == {(name, 0): fetched.next_offset}
 
 
-async def test_of_two_with_one_instance_name_the_first_ends(launch) -> None:
-    """Two processes that share an instance name: the one that was there first is told so and ends, the other works."""
+async def test_of_two_with_one_instance_name_one_gives_up(launch) -> None:
+    """Two processes that share an instance name: one is told so and ends, the other works.
+
+    (Which one is not said here: on a machine that stands still for a while it may be either.)
+    """
     one, two = [await launch(instance="same", session_seconds=2.0) for _ in range(2)]
     name, group = await topic(one), fresh("group")
     await append(one, name, 0, rows([b"1"]))
@@ -351,14 +355,36 @@ async def test_of_two_with_one_instance_name_the_first_ends(launch) -> None:
             await asyncio.sleep(0.05)
     second = await two.join(group, [name])
     newer = asyncio.create_task(work(second))
+    done, _ = await asyncio.wait({older, newer}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    [over] = done
     with pytest.raises(BrokerError, match="another process has the instance name same"):
-        await asyncio.wait_for(older, PATIENCE)
-    await first.leave()
+        await over
     await append(one, name, 0, rows([b"2"]))
+    [stays] = {older, newer} - done
     async with asyncio.timeout(PATIENCE):
         while (await two.offsets(group))[name, 0] < 2:
-            assert not newer.done()
+            assert not stays.done()
             await asyncio.sleep(0.05)
-    newer.cancel()
-    await asyncio.wait({newer})
-    await second.leave()
+    stays.cancel()
+    await asyncio.wait({stays})
+    for member in (first, second):
+        await member.leave()
+
+
+async def test_who_is_forgotten_again_and_again_without_a_namesake_goes_on(launch) -> None:
+    """A static member that its group forgets, with nobody else under its name, joins again each time."""
+    broker = await launch(instance="alone", session_seconds=6.0)
+    name, group = await topic(broker), fresh("group")
+    member = await broker.join(group, [name])
+    admin = broker._session.cluster._admin
+    lanes = member.lanes()
+    for _ in range(4):
+        lane = await asyncio.wait_for(anext(lanes), PATIENCE)
+        forget = LeaveGroupRequest(group, member.consumer._coordinator.member_id)
+        await admin._send_request(forget, await admin.find_coordinator(group))
+        with pytest.raises(LaneLostError):
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    await lane.poll()
+        await lane.release()
+    await member.leave()
