@@ -179,12 +179,12 @@ def run_worker(loaded: Loaded, chosen: frozenset[str], wishes: Wishes) -> int:
 
     with taken_over(log):
         try:
-            aborted, summary = run_loop(go())
+            (aborted, summary), left = run_loop(go())
         except StreamWeaverError as error:
             channel.tell("refused", error=clean(plan.redact(str(error))))
             return FAILED
     channel.tell("summary", counts=summary.counts, drained=summary.drained, error=summary.error)
-    return leave(status_of_run(summary), aborted=aborted)
+    return leave(status_of_run(summary), left, aborted=aborted)
 
 
 def _end() -> NoReturn:

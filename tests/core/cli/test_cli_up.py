@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from streamweaver.runtime.context import THREAD_NAME
 
 PROGRAM = Path(sys.executable).parent / "streamweaver"
 GOOD, BAD, BROKEN = 8, 4, 1
@@ -308,6 +311,18 @@ def test_a_deadline_holds_whatever_a_plugin_does(shop: Path, name: str) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert "Traceback" not in err
+
+
+def test_threads_of_others_do_not_end_the_process(run, shop: Path) -> None:
+    """Only what the run itself has left behind does: the threads of another run in this process are not its own."""
+    go_on = threading.Event()
+    other = threading.Thread(target=go_on.wait, name=f"{THREAD_NAME}-of-another", daemon=True)
+    other.start()
+    try:
+        assert run("pipeline", "up", "shop.yaml", "--until-idle", "--json").status == 0
+        assert other.is_alive()
+    finally:
+        go_on.set()
 
 
 # -- tools beside it ------------------------------------------------------------------------------

@@ -150,9 +150,8 @@ async def test_lists_that_a_rate_has_cut_survive_aborts(tmp_path: Path, kind: st
     def lists(context: ProducerContext) -> Iterable[list[Record]]:
         for first in range(context.position or 0, 100_000, 50):
             # A position at some records only, and always at the last one.
-            yield [
-                Record({"n": n}, position=None if n % 7 and n % 50 != 49 else n + 1) for n in range(first, first + 50)
-            ]
+            last = first + 49
+            yield [Record({"n": n}, position=None if n % 7 and n != last else n + 1) for n in range(first, last + 1)]
 
     async def awaited(context: ProducerContext) -> AsyncIterator[list[Record]]:
         for records in lists(context):
