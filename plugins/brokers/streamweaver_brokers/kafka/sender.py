@@ -22,6 +22,9 @@ Ends: TypeAlias = dict[TopicPartition, int]
 Marks: TypeAlias = Mapping[TopicPartition, tuple[int, str]]
 """What a group commits of each partition: an offset, and metadata."""
 
+LOOK_SECONDS = 0.05
+"""How long to wait before asking again for a partition that the brokers have not told each other about yet."""
+
 MOST_SENT = 2_000_000_000
 """Records of one producer to one partition: at 2**31 the client's sequence numbers go wrong."""
 
@@ -84,6 +87,8 @@ class Sender:
             return ends
 
     async def _start_sending(self, batches: Batches) -> list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]:
+        for part in batches:
+            await self._find(part)
         sending = []
         # Batch by batch over all partitions: a partition's next one waits until its last one is on its way.
         for row in zip_longest(*([(part, builder) for builder in built] for part, built in batches.items())):
@@ -97,6 +102,13 @@ class Sender:
                 self._sent[part] = self._sent.get(part, 0) + count
                 sending.append((part, count, future))
         return sending
+
+    async def _find(self, part: TopicPartition) -> None:
+        """Wait until the client knows a partition; for one that was added it would look within minutes only."""
+        async with asyncio.timeout(self._step):
+            while part.partition not in await self._producer.client._wait_on_metadata(part.topic):  # noqa: SLF001
+                await self._producer.client.force_metadata_update()
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _finish(self, sending: list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]) -> Ends:
         # Every delivery is looked at: the client commits a transaction of which a batch was refused.

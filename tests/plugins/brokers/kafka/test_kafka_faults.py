@@ -203,6 +203,26 @@ async def test_added_partitions_are_read(launch) -> None:
     await member.leave()
 
 
+async def test_added_partitions_are_written(launch) -> None:
+    """At once, by a client that has known the topic without them, as rows and as a lane's state."""
+    broker = await launch()
+    name = await topic(broker)
+    await append(broker, name, 0, rows([b"0"]))
+    async with lane_of(broker, fresh("group"), name) as lane:
+        fetched = await until_rows(lane)
+        await step(lane, name, name, fetched)
+        cluster = broker._session.cluster
+        await cluster._admin.create_partitions({name: NewPartitions(2, None)})
+        async with asyncio.timeout(PATIENCE):
+            while await cluster.partitions(name) < 2:
+                await cluster.look()
+        await append(broker, name, 1, rows([b"1"]))
+        unit = lane.begin()
+        unit.append(name, 1, rows([b"2"]))
+        await unit.commit()
+    assert [value for _, value, _, _ in await all_of(broker, name, 1, 2)] == [b"1", b"2"]
+
+
 async def test_lanes_that_come_back_go_on(launch) -> None:
     """When a second worker joins and leaves, a lane that stays is not ended, and what it had fetched is not lost."""
     broker, other = await launch(), await launch()
