@@ -1,4 +1,4 @@
-"""Figures of this machine, for the table in README.md: `measure.py start|log|idle|latency [SERVERS]`.
+"""Figures of this machine, for the table in README.md: `start`, `log`, `idle`, `latency [RATE [HOST:PORT]]`.
 
 Absolute numbers, so nothing is held to them; `ratios.py` holds what can be held.
 """
@@ -133,8 +133,8 @@ def idle(seconds: float = 20.0) -> None:
         _down(running)
 
 
-def latency(servers: str | None = None, seconds: float = 15.0) -> None:
-    """Measure from a record's timestamp to its row in the file, at 1,000 records/s through one flow."""
+def latency(rate: str = "1000", servers: str | None = None, seconds: float = 15.0) -> None:
+    """Measure from a record's timestamp to its row in the file, at so many records a second through one flow."""
     if servers is None:
         kinds = {"exactly_once": EMBEDDED}
     else:
@@ -142,13 +142,14 @@ def latency(servers: str | None = None, seconds: float = 15.0) -> None:
     for delivery, broker in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "latency.yaml")
-            file.write_text(_pipeline(delivery, broker, "1000"))
+            file.write_text(_pipeline(delivery, broker, rate))
             running = _up(file)
             ages = sorted(_ages(Path(folder, "prices.ndjson"), seconds))
             _down(running)
             p50, p99 = ages[len(ages) // 2], ages[len(ages) * 99 // 100]
+            where = "kafka" if servers else "embedded"
             print(
-                f"{delivery} on {'kafka' if servers else 'embedded'}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
+                f"{delivery} on {where}, {rate} records/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
                 f"largest {ages[-1]:.1f} ms, {len(ages)} records"
             )
 
