@@ -1,15 +1,19 @@
 """Connections: logins, tokens and certificates against a real broker, and one clear line for whatever is wrong."""
 
+import asyncio
 import json
 import subprocess
+import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest
 from tools.kafka.local import free_port
 
 from kafka_server import local_kafka
@@ -87,7 +91,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     store.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
     port, mutual_port = free_port(), free_port()
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-    plain = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_bob="{PASSWORD}";'
+    users = " ".join(f'user_{name}="{PASSWORD}"' for name in ("bob", "worker", "viewer"))
+    plain = f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
     oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
     mechanisms = {"scram-sha-256": scram, "scram-sha-512": scram, "plain": plain, "oauthbearer": oauth}
     kafka = local_kafka(
@@ -97,6 +102,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             "ssl.keystore.location": str(store),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(folder / "client.pem"),
+            # Whoever has not been given rights has them all, but for these two.
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS;User:alice;User:bob;User:CN=client",
             "sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL",
             "listener.name.mutual.ssl.client.auth": "required",
@@ -253,3 +261,109 @@ def test_wrong_settings_are_named(settings: dict[str, Any], words: str) -> None:
 def test_every_setting_may_be_given() -> None:
     """All that are listed are accepted."""
     check_settings(SETTINGS)
+
+
+# -- rights ---------------------------------------------------------------------------------------
+
+KINDS = {"topics": 2, "consumer groups": 3, "transactional ids": 5}
+RIGHTS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
+"""As the protocol numbers them."""
+
+LITERAL, PREFIXED, ALLOW = 3, 4, 3
+
+PIPELINE = """
+name: shop
+delivery: {delivery}
+broker:
+  use: kafka
+  servers: ["{address}"]
+  security: SASL_SSL
+  mechanism: PLAIN
+  username: {user}
+  password: "{password}"
+  ca_file: {ca_file}
+topics: {{orders: {{}}}}
+producers:
+  file: {{use: ndjson_file, path: {folder}/orders.ndjson, to: orders, key: id}}
+flows:
+  prices:
+    from: orders
+    steps: [{{use: convert, types: {{price: float}}}}, {{use: moving_average, field: price, by: id, size: 2}}]
+    to: shop.prices
+sinks:
+  out: {{use: file, from: shop.prices, path: {folder}/out.ndjson}}
+"""
+
+
+async def grant(secured: Secured, user: str, kind: str, rights: Iterable[str]) -> None:
+    """Give a user rights on what the pipeline names, and on all names that begin with its own and a dot."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{secured.plain_port}")
+    await admin.start()
+    try:
+        for right in rights:
+            names = [("shop.", PREFIXED), *([("orders", LITERAL)] if kind == "topics" else [])]
+            for name, pattern in names:
+                wanted = CreateAclsRequest(KINDS[kind], name, pattern, f"User:{user}", "*", RIGHTS[right], ALLOW)
+                answer = await admin._send_request(wanted)
+                assert [code for code, _ in answer.creation_responses] == [0]
+    finally:
+        await admin.close()
+
+
+def documented() -> dict[str, list[str]]:
+    """Return the rights that the manual lists for a pipeline, without those for `alter_topics`."""
+    manual = Path(__file__).parents[4] / "docs/operate/security.md"
+    rows = [line.strip("| ").split(" | ") for line in manual.read_text().splitlines() if line.startswith("| ")]
+    found = {row[0]: row[1].partition(";")[0].split(", ") for row in rows if row[0] in KINDS}
+    assert found.keys() == KINDS.keys()
+    return found
+
+
+async def said(*arguments: object) -> tuple[int, str, str]:
+    """Run the program; returns the exit status, and what it has printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).with_name("streamweaver")), *map(str, arguments)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_rights_in_the_manual_are_enough(secured: Secured, tmp_path: Path) -> None:
+    """With a pipeline's it does all that it does, with either guarantee; with a viewer's all can be seen."""
+    lines = [*({"id": f"k{n % 3}", "price": str(n)} for n in range(20)), {"id": "bad", "price": "cheap"}]
+    (tmp_path / "orders.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def file(user: str, delivery: str) -> Path:
+        path = tmp_path / f"{user}-{delivery}.yaml"
+        given = {"address": secured.address, "password": PASSWORD, "ca_file": secured.ca_file, "folder": tmp_path}
+        path.write_text(PIPELINE.format(user=user, delivery=delivery, **given))
+        return path
+
+    up = ("pipeline", "up", "--until-idle", "--json", "--data", tmp_path / "data")
+    status, _, err = await said(*up, file("worker", "exactly_once"))
+    assert status == 1
+    assert "grant it" in err
+    for kind, rights in documented().items():
+        await grant(secured, "worker", kind, rights)
+    await grant(secured, "viewer", "topics", ["READ", "DESCRIBE", "DESCRIBE_CONFIGS"])
+    await grant(secured, "viewer", "consumer groups", ["DESCRIBE"])
+    for delivery, count in (("exactly_once", 20), ("at_least_once", 0)):
+        status, out, err = await said(*up, file("worker", delivery))
+        assert status == 0, err
+        assert json.loads(out)["stages"]["out"]["out"] == count
+    assert len((tmp_path / "out.ndjson").read_text().splitlines()) == 20
+    seen = file("viewer", "exactly_once")
+    shown = await asyncio.gather(
+        said("pipeline", "status", seen, "--json"),
+        said("topic", "list", seen),
+        said("topic", "tail", seen, "shop.prices", "--json"),
+        said("dlq", "list", seen, "--json"),
+        said("dlq", "replay", seen, "--all"),
+    )
+    # It is not running, which `status` says by its exit status, too.
+    assert [status for status, _, _ in shown] == [1, 0, 0, 0, 1], shown
+    assert json.loads(shown[0][1])["stages"].keys() == {"file", "prices", "out"}
+    assert [len(out.splitlines()) for _, out, _ in shown[2:4]] == [20, 1]
+    assert "grant it" in shown[-1][2]
