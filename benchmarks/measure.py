@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -29,7 +28,7 @@ delivery: {delivery}
 {broker}
 topics: {{{trades}: {{partitions: 2}}, {prices}: {{partitions: 2}}}}
 producers:
-  stocks: {{use: stock_trades, to: {trades}, rate: {rate}}}
+  stocks: {{use: {producer}, to: {trades}, key: symbol, rate: {rate}}}
 flows:
   averages:
     from: {trades}
@@ -41,13 +40,43 @@ sinks:
 
 EMBEDDED = "broker: {use: embedded}"
 
+DATED = """\
+import time
+from collections.abc import Iterator
+from itertools import count
+from streamweaver import ProducerContext, Record, producer
 
-def _pipeline(delivery: str, broker: str, rate: str) -> str:
+@producer(resumes=True)
+def dated_trades(context: ProducerContext) -> Iterator[Record]:
+    for number in count(context.position or 0):
+        trade = {"symbol": f"S{number % 20}", "price": number % 1000 / 8, "made": time.time()}
+        yield Record(trade, position=number + 1)
+"""
+"""Trades with the time at which they were made: that of records is in whole milliseconds, up to one too early."""
+
+
+def _pipeline(delivery: str, broker: str, rate: str, producer: str = "stock_trades") -> str:
     """Return a pipeline with names that nobody has used before, since a broker keeps its topics."""
     name = f"latency_{time.time_ns()}"
     return LATENCY.format(
-        name=name, trades=f"{name}_trades", prices=f"{name}_prices", delivery=delivery, broker=broker, rate=rate
+        name=name,
+        trades=f"{name}_trades",
+        prices=f"{name}_prices",
+        delivery=delivery,
+        broker=broker,
+        rate=rate,
+        producer=producer,
     )
+
+
+def _install(folder: Path) -> None:
+    """Put the plugin into a folder, as pip would."""
+    (folder / "dated.py").write_text(DATED)
+    info = folder / "dated-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dated\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[streamweaver.producers]\ndated_trades = dated:dated_trades\n")
+    os.environ["PYTHONPATH"] = str(folder)
 
 
 def start() -> None:
@@ -72,8 +101,7 @@ def start() -> None:
         file.write_text(_pipeline("exactly_once", EMBEDDED, "1000"))
         began = time.perf_counter()
         running = _up(file)
-        while not rows.exists() or not rows.stat().st_size:
-            time.sleep(0.005)
+        _wait_for(rows, running, 0.005)
         print(
             f"first record in the file: {(time.perf_counter() - began) * 1000:.0f} ms after the start of `pipeline up`"
         )
@@ -84,6 +112,14 @@ def _up(file: Path) -> "subprocess.Popen[bytes]":
     command = [PROGRAM, "pipeline", "up", str(file), "--data", str(file.parent / "data")]
     with file.with_suffix(".log").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=file.parent)
+
+
+def _wait_for(rows: Path, running: "subprocess.Popen[bytes]", often: float) -> None:
+    """Wait for the first row, as long as the pipeline runs."""
+    while not rows.exists() or not rows.stat().st_size:
+        if running.poll() is not None:
+            sys.exit(next(rows.parent.glob("*.log")).read_text())
+        time.sleep(often)
 
 
 def _down(running: "subprocess.Popen[bytes]") -> None:
@@ -134,7 +170,7 @@ def idle(seconds: float = 20.0) -> None:
 
 
 def latency(rate: str = "1000", servers: str | None = None, seconds: float = 15.0) -> None:
-    """Measure from a record's timestamp to its row in the file, at so many records a second through one flow."""
+    """Measure from a record's making to its row in the file, at so many records a second through one flow."""
     if servers is None:
         kinds = {"exactly_once": EMBEDDED}
     else:
@@ -142,9 +178,12 @@ def latency(rate: str = "1000", servers: str | None = None, seconds: float = 15.
     for delivery, broker in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "latency.yaml")
-            file.write_text(_pipeline(delivery, broker, rate))
+            _install(Path(folder))
+            file.write_text(_pipeline(delivery, broker, rate, "dated_trades"))
             running = _up(file)
-            ages = sorted(_ages(Path(folder, "prices.ndjson"), seconds))
+            rows = Path(folder, "prices.ndjson")
+            _wait_for(rows, running, 0.01)
+            ages = sorted(_ages(rows, seconds))
             _down(running)
             p50, p99 = ages[len(ages) // 2], ages[len(ages) * 99 // 100]
             where = "kafka" if servers else "embedded"
@@ -159,8 +198,6 @@ def _ages(rows: Path, seconds: float) -> list[float]:
     import msgspec
 
     ages: list[float] = []
-    while not rows.exists():
-        time.sleep(0.01)
     ends, begins = time.time() + seconds + 5.0, time.time() + 5.0
     rest = b""
     with rows.open("rb") as file:
@@ -173,15 +210,8 @@ def _ages(rows: Path, seconds: float) -> list[float]:
             *lines, rest = (rest + data).split(b"\n")
             if now < begins:
                 continue
-            ages += [(now - made_at(msgspec.json.decode(line))) * 1000 for line in lines]
+            ages += [(now - msgspec.json.decode(line)["made"]) * 1000 for line in lines]
     return ages
-
-
-def made_at(row: dict[str, Any]) -> float:
-    """Return when a trade was made, in seconds."""
-    from datetime import datetime
-
-    return datetime.fromisoformat(row["timestamp"]).timestamp()
 
 
 def main() -> None:
