@@ -22,8 +22,9 @@ def dashboard(file: Path, overrides: tuple[str, ...], port: int | None, data: Pa
     """
     from streamweaver.cli.load import data_folder, load
     from streamweaver.cli.logs import Logger, taken_over
+    from streamweaver.cli.loop import run_loop
     from streamweaver.cli.signals import Stopper, handled
-    from streamweaver.cli.up import installed_observers, run_loop
+    from streamweaver.cli.up import installed_observers
     from streamweaver.runtime.view import view
 
     plan = load(file, overrides + dashboard_overrides(port, no_dashboard=False)).plan

@@ -19,8 +19,9 @@ import msgspec
 from streamweaver.cli.failure import FAILED, NOT_DRAINED
 from streamweaver.cli.load import Loaded, data_folder
 from streamweaver.cli.logs import LEVELS, taken_over
+from streamweaver.cli.loop import leave, run_loop, soon
 from streamweaver.cli.signals import ABORT_SECONDS
-from streamweaver.cli.up import Wishes, installed_observers, leave, run_loop, soon, status_of_run
+from streamweaver.cli.up import Wishes, installed_observers, status_of_run
 from streamweaver.errors import StreamWeaverError
 from streamweaver.hooks import observer
 from streamweaver.runtime.clock import SystemClock

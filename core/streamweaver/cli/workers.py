@@ -18,8 +18,9 @@ import msgspec
 from streamweaver.cli.health_file import HealthFile
 from streamweaver.cli.live import LiveTable, LogLines, on_terminal
 from streamweaver.cli.logs import Logger
+from streamweaver.cli.loop import soon
 from streamweaver.cli.signals import Stopper, handled
-from streamweaver.cli.up import Wishes, soon
+from streamweaver.cli.up import Wishes
 from streamweaver.graph.plan import Plan
 from streamweaver.retry import Backoff, RestartTracker
 from streamweaver.runtime.engine import Summary

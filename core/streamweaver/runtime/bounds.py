@@ -71,3 +71,8 @@ class Bounds:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.file)
+        folder = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

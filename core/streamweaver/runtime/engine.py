@@ -223,17 +223,19 @@ class Engine:
 
     async def _set_bounds(self) -> None:
         """Write down where the topics end of sinks that keep their own offsets, before anything is added to them."""
-        for stage in filter(lambda stage: stage.keeps_offsets, self.plan.stages.values()):
+        # Also of those that do not run now.
+        for stage in self.plan.stages.values():
+            if not stage.keeps_offsets:
+                continue
             bounds = Bounds(self._data_dir / "bounds" / f"{stage.name}.json")
-            # Of those that do not run now, too.
             if stage.name in self.scopes:
                 self.scopes[stage.name].bounds = bounds
             # Where workers share the work topics are never at rest, and sinks may be at work elsewhere.
             if not self._broker.shares_work:
-                ranges = {topic: await self._broker.ranges(topic) for topic in self.plan.reads(stage)}
-                bounds.note(
-                    {(name, number): it.end for name, all_of in ranges.items() for number, it in enumerate(all_of)}
-                )
+                ends: dict[tuple[str, int], int] = {}
+                for topic in self.plan.reads(stage):
+                    ends |= {(topic, number): held.end for number, held in enumerate(await self._broker.ranges(topic))}
+                bounds.note(ends)
 
     def _topics(self) -> list[TopicSpec]:
         def widest(stage: StagePlan) -> int:

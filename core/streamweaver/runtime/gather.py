@@ -11,6 +11,9 @@ from streamweaver.runtime.rows import joined, split
 MOST_BYTES = 16 * 1024 * 1024
 """Held at most, of all partitions together; then everything is due."""
 
+RECORD_BYTES = 250
+"""What a record takes beside the bytes of its key and value: they, its time, its offset and its headers are objects."""
+
 
 @attrs.define
 class _Held:
@@ -63,4 +66,4 @@ class Gatherer:
 
 
 def _size(rows: Fetched) -> int:
-    return sum(len(value) for value in rows.values if value is not None)
+    return RECORD_BYTES * len(rows) + sum(map(len, filter(None, rows.values))) + sum(map(len, filter(None, rows.keys)))

@@ -57,7 +57,8 @@ async def run_lanes(
             async for lane in group.lanes():
                 tasks.create_task(run(lane))
     except BaseExceptionGroup as errors:
-        if not isinstance(errors.exceptions[0], _FinishedError):
-            raise errors.exceptions[0] from None
+        failed = [error for error in errors.exceptions if not isinstance(error, _FinishedError)]
+        if failed:
+            raise failed[0] from None
     finally:
         await group.leave()

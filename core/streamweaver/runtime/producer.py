@@ -108,11 +108,15 @@ async def _run_lane(scope: Scope, lane: Lane, stop: Stop) -> None:
         producing = _Producing(scope, lane, steps, context, resume.get("past", 0) if resumes else 0)
         try:
             await producing.run(source, stop)
+        except BaseException:
+            await source.close()
+            raise
+        try:
+            await source.close()
         finally:
-            left = await source.close()
-        # Reached only when nothing failed: what was yielded before the stop is stored as well, up to `count`, but for
-        # what a rate holds back of a producer that brings it again.
-        await producing.store(left)
+            # What was yielded before the stop is stored as well, up to `count`, but for what a rate holds back of a
+            # producer that brings it again.
+            await producing.store(source.rest())
 
 
 class _Producing:

@@ -109,7 +109,7 @@ class _SinkLane:
         self._sink = sink
         self._work = LaneWork(scope, lane, steps, Chain[Records](steps.steps, _same, scope.limits))
         self._write = writer(scope, sink, self._write_failed)
-        self._own_offsets = hasattr(sink, "committed")
+        self._own_offsets = scope.stage.keeps_offsets
         self._lazy = self._own_offsets or scope.stage.delivery == "best_effort"
         self._marks: dict[tuple[str, int], int] = {}
         self._marked_at = time.monotonic()

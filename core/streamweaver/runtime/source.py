@@ -29,8 +29,11 @@ class Source(Protocol):
         Raises what the generator raised, after everything it yielded before that has been taken.
         """
 
-    async def close(self) -> list[Item]:
-        """Close the generator; return what it had yielded and nobody has taken, as far as it is to be stored now."""
+    async def close(self) -> None:
+        """Close the generator; raises what it raises then."""
+
+    def rest(self) -> list[Item]:
+        """Return, once it is closed, what it had yielded and nobody has taken, as far as it is to be stored now."""
 
 
 def source_for(generator: Any, limiter: Limiter, *, blocking: bool, resumes: bool = False) -> Source:
@@ -78,8 +81,10 @@ def _granted(held: HeldBack, allowed: int, limiter: Limiter) -> list[Item]:
 
 
 def _as_error(error: BaseException) -> BaseException:
-    """Return what to raise for what a producer raised: sys.exit must end the stage, not the process."""
-    return Fatal(f"the producer called sys.exit({error.code})") if isinstance(error, SystemExit) else error
+    """Return what to raise for what a producer raised of its own making: it must not look like somebody else's end."""
+    if isinstance(error, SystemExit):
+        return Fatal(f"the producer called sys.exit({error.code})")
+    return Fatal("the producer was cancelled from inside") if isinstance(error, asyncio.CancelledError) else error
 
 
 class PlainSource:
@@ -118,15 +123,18 @@ class PlainSource:
                     break
             else:
                 self._ended = len(yielded) < most
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             # What came before the error goes first.
             self._error = _as_error(error)
         return yielded
 
-    async def close(self) -> list[Item]:
+    async def close(self) -> None:
         """Close the generator."""
         if hasattr(self._generator, "close"):
             self._generator.close()
+
+    def rest(self) -> list[Item]:
+        """Return what a rate has held back."""
         return self._held.last([])
 
 
@@ -208,13 +216,16 @@ class AsyncSource:
             if items := _items(taken):
                 return items
 
-    async def close(self) -> list[Item]:
+    async def close(self) -> None:
         """Stop the task and close the generator."""
         self._closing = True
         self._task.cancel()
         await asyncio.wait({self._task})
         if hasattr(self._generator, "aclose"):
             await self._generator.aclose()
+
+    def rest(self) -> list[Item]:
+        """Return what is in the buffer, and what a rate has held back."""
         left = _items(self._buffer) + self._held.last([])
         self._buffer.clear()
         return left
@@ -293,7 +304,7 @@ class BlockingSource:
             if items := _granted(self._held, allowed, self._limiter):
                 return items
 
-    async def close(self) -> list[Item]:
+    async def close(self) -> None:
         """Tell the thread to end after what it waits for; it is waited for a moment only, since it may never end."""
         with self._space:
             self._closed = True
@@ -301,6 +312,9 @@ class BlockingSource:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 await self._gone.wait()
+
+    def rest(self) -> list[Item]:
+        """Return what a rate has held back, and what is in the buffer."""
         left = self._held.last(_items(self._buffer))
         self._buffer.clear()
         return left

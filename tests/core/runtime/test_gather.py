@@ -37,10 +37,23 @@ def test_what_is_held_is_bounded_in_bytes() -> None:
     """A topic of large records is handed on before there are enough."""
     gatherer = Gatherer(1_000_000, 3600.0)
     large = fetched(0, 2)
-    large.values = [b"x" * gather.MOST_BYTES, None]
+    large.values = [b"x" * (gather.MOST_BYTES - 2 * gather.RECORD_BYTES - 2), None]
     gatherer.add([large], 0.0)
     assert gatherer.take(0.0) == []
     gatherer.add([fetched(2, 1)], 0.0)
     assert sizes(gatherer.take(0.0)) == [(0, 3)]
     gatherer.add([fetched(3, 1)], 0.0)
     assert gatherer.take(0.0) == []
+
+
+def test_records_without_values_count_as_well() -> None:
+    """Tombstones have keys, and each record is some objects: many of them are handed on, too."""
+    gatherer = Gatherer(1_000_000, 3600.0)
+    small = fetched(0, 1_000)
+    small.values = [None] * 1_000
+    small.keys = [b"k" * 1_000] * 1_000
+    for _ in range(gather.MOST_BYTES // (1_000 * (1_000 + gather.RECORD_BYTES))):
+        gatherer.add([small], 0.0)
+    assert gatherer.take(0.0) == []
+    gatherer.add([small], 0.0)
+    assert gatherer.take(0.0)

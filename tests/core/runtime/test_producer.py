@@ -232,6 +232,35 @@ async def test_a_stop_drains_what_was_yielded(tmp_path: Path) -> None:
     assert closed == 2
 
 
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_what_was_yielded_is_stored_though_closing_fails(tmp_path: Path, kind: str) -> None:
+    """The rest of a list that a rate has cut, too: a producer that does not resume would not bring it again."""
+
+    def lists() -> Iterable[list[Record]]:
+        try:
+            while True:
+                yield [Record({"n": n}) for n in range(100)]
+        finally:
+            raise OSError("cannot close")
+
+    async def awaited() -> AsyncIterator[list[Record]]:
+        try:
+            while True:
+                yield [Record({"n": n}) for n in range(100)]
+        finally:
+            raise OSError("cannot close")
+
+    async def stop(engine: Engine) -> None:
+        while not engine.scopes["p"].metrics.out:
+            await asyncio.sleep(0.001)
+        engine.stop()
+
+    target = producer("p")(lists if kind == "plain" else awaited)
+    ran = await go(target, tmp_path, ", delivery: at_least_once, rate: 10", during=stop, fails=True)
+    assert "cannot close" in (ran.summary.error or "")
+    assert ns(ran) == list(range(100))
+
+
 async def test_a_stop_interrupts_waiting(tmp_path: Path) -> None:
     """A producer that waits for input ends at once, and so does one that waits for its restart."""
     waiting = asyncio.Event()

@@ -101,6 +101,23 @@ async def test_exit_fails_the_stage(form: Form) -> None:
 
 
 @FORMS
+async def test_a_cancellation_from_inside_comes_last(form: Form) -> None:
+    """It is an error of the plugin's, and what came before it is handed on first."""
+
+    def items() -> Iterator[Any]:
+        yield from (Record(n) for n in range(5))
+        raise asyncio.CancelledError
+
+    source = form(items())
+    taken: list[Any] = []
+    with pytest.raises(Fatal, match="the producer was cancelled from inside"):
+        while True:
+            taken += await source.take(10)
+    assert [record.value for record in taken] == list(range(5))
+    await source.close()
+
+
+@FORMS
 async def test_what_is_no_record_is_refused(form: Form) -> None:
     """The text says what was yielded."""
     source = form(iter([{"a": 1}]))
@@ -140,7 +157,8 @@ async def test_what_a_rate_held_back_is_left_to_who_brings_it_again(form: Any, r
     items: list[Any] = [[Record(n, position=n) for n in range(500)], Record(500, position=500)]
     source = form(iter(items), Limiter(FakeClock(), 100.0), resumes)
     taken = await source.take(MOST) + await source.take(MOST)
-    left = await source.close()
+    await source.close()
+    left = source.rest()
     found = [record.value for record in taken + left]
     assert found == list(range(len(found)))
     # Of the async form pieces that the rate has let go may be on their way.
@@ -168,7 +186,8 @@ async def test_buffers_are_bounded(form: Form, size: int) -> None:
         await asyncio.sleep(0)
     if form is blocking:
         assert await asyncio.to_thread(full.wait, 5)
-    left = await source.close()
+    await source.close()
+    left = source.rest()
     assert len(first) + len(left) <= MOST + 3 * size
     assert drawn <= MOST + 4 * size
 
@@ -188,7 +207,8 @@ async def test_close_returns_what_nobody_took(form: Form) -> None:
     while not came.is_set():
         await asyncio.sleep(0)
     taken = await source.take(1)
-    left = await source.close()
+    await source.close()
+    left = source.rest()
     assert [r.value for r in taken + left][:3] == [1, 2, 3]
 
 
@@ -207,7 +227,8 @@ async def test_a_producer_that_waits_for_space_is_asked_for_nothing_more_after_c
     # The lock is given back only by the wait for space.
     while len(source._buffer) < MOST:
         await asyncio.sleep(0)
-    left = await source.close()
+    await source.close()
+    left = source.rest()
     assert [record.value for record in left if isinstance(record, Record)] == list(range(1, MOST + 1))
     assert drawn == MOST
 
@@ -261,7 +282,8 @@ async def test_an_async_generator_is_closed() -> None:
 
     source = source_for(generate(), free(), blocking=False)
     assert await source.take(5) == [Record(1)]
-    assert await source.close() == []
+    await source.close()
+    assert source.rest() == []
     assert closed
 
 
@@ -281,10 +303,12 @@ async def test_a_call_that_blocks_for_ever_is_left_behind(monkeypatch: pytest.Mo
 
     source = source_for(items(), free(), blocking=True)
     assert await source.take(5) == [Record(1)]
-    assert await source.close() == []
+    await source.close()
+    assert source.rest() == []
     hang.set()
     assert await asyncio.to_thread(after.wait, 5)
-    assert await source.close() == []
+    await source.close()
+    assert source.rest() == []
 
 
 async def test_a_slow_blocking_producer_does_not_lose_its_rate() -> None:

@@ -31,6 +31,21 @@ async def test_a_lagging_partition_does_not_starve_the_others(launch: Launch) ->
         assert {1, 2} <= set(seen)
 
 
+async def test_a_tool_sees_what_is_committed_of_a_new_topic(launch: Launch) -> None:
+    """Also before it has taken note of the topic."""
+    broker = await launch(durability="process")
+    tool = await launch(role="tool", durability="process")
+    for number in range(10):
+        name = f"t{number}"
+        await broker.create([TopicSpec(name=name)])
+        await append(broker, name, 0, rows([b"x"]))
+        async with lane_of(broker, "group", name) as lane:
+            unit = lane.begin()
+            unit.mark(name, 0, 1)
+            await unit.commit()
+        assert (await tool.offsets("group"))[name, 0] == 1
+
+
 async def test_lag_is_shared_evenly(launch: Launch) -> None:
     """Partitions that all lag advance alike."""
     broker = await launch(durability="process")

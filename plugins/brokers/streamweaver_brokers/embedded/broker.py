@@ -103,8 +103,9 @@ class Session:
     async def submit(self, work: Work) -> None:
         """Have a unit stored.
 
-        The writer cannot be called off, so a cancellation is raised only when it has answered, or after
-        `CUT_OFF_SECONDS`: who then asks what is stored gets to know what became of the unit.
+        The writer cannot be called off, so a cancellation is raised only when it has answered: who then asks what is
+        stored gets to know what became of the unit. Or after `CUT_OFF_SECONDS`, where the disk does not answer: then it
+        may still be stored until the broker is closed.
         """
         self._check_writable()
         stored = self._writer.submit(work)
@@ -149,11 +150,14 @@ class Session:
             rows = self._reading.execute("SELECT name, spec FROM topic ORDER BY name").fetchall()
         return {name: spec_from_bytes(spec) for name, spec in rows}
 
-    def offsets(self, group: str) -> dict[int, int]:
-        """Return the committed offsets of a group by partition id."""
+    def offsets(self, group: str) -> dict[tuple[str, int], int]:
+        """Return the committed offsets of a group, also of partitions that another process has just made."""
         with mapped(self.path):
-            found = self._reading.execute("SELECT partition, offset FROM consumed WHERE consumer = ?", (group,))
-            return dict(found.fetchall())
+            found = self._reading.execute(
+                "SELECT topic, number, offset FROM consumed JOIN partition ON id = partition WHERE consumer = ?",
+                (group,),
+            )
+            return {(topic, number): offset for topic, number, offset in found.fetchall()}
 
     def position(self, group: str) -> bytes | None:
         """Return the committed position of a group's producer."""
@@ -224,9 +228,7 @@ class Embedded:
 
     async def offsets(self, group: str, /) -> dict[tuple[str, int], int]:
         """Return the committed offsets of a group."""
-        session = self._opened()
-        found = {session.log.by_id(key): offset for key, offset in session.offsets(group).items()}
-        return {(partition.topic, partition.number): offset for partition, offset in found.items()}
+        return self._opened().offsets(group)
 
     async def join(self, group: str, topics: Sequence[str], /, *, single: bool = False) -> GroupMembership:  # noqa: ARG002
         """Join a group; every group has one lane here, so `single` changes nothing."""
@@ -235,7 +237,7 @@ class Embedded:
             raise BrokerError(f"group {group}: only a running pipeline may join a group; a tool uses `reader`")
         committed = session.offsets(group)
         for partition in (found for topic in topics for found in session.log.partitions(topic)):
-            if (offset := committed.get(partition.id, 0)) > partition.end:
+            if (offset := committed.get((partition.topic, partition.number), 0)) > partition.end:
                 raise CorruptLogError(
                     f"group {group}: topic {partition.topic}, partition {partition.number}: offset {offset} is "
                     f"committed, but the partition ends at {partition.end}; restore the file, or remove the data folder"

@@ -82,7 +82,9 @@ class GroupLane:
         found = [partition for topic in topics for partition in session.log.partitions(topic)]
         self.partitions: Sequence[tuple[str, int]] = [(partition.topic, partition.number) for partition in found]
         committed = session.offsets(group)
-        self._tap = Tap(session.log, {partition: committed.get(partition.id) for partition in found})
+        self._tap = Tap(
+            session.log, {partition: committed.get((partition.topic, partition.number)) for partition in found}
+        )
         self._found = found
         self._released = False
 
@@ -100,7 +102,7 @@ class GroupLane:
         self.check()
         committed = self._session.offsets(self.group)
         for partition in self._found:
-            self._tap.restart(partition, committed.get(partition.id))
+            self._tap.restart(partition, committed.get((partition.topic, partition.number)))
 
     def begin(self) -> Unit:
         """Start the next unit of work."""
@@ -113,7 +115,8 @@ class GroupLane:
 
     def committed(self, topic: str, partition: int, /) -> int | None:
         """Return the group's committed offset."""
-        return self._session.offsets(self.group).get(self._session.log.partition(topic, partition).id)
+        self._session.log.partition(topic, partition)  # raises for one that there is not
+        return self._session.offsets(self.group).get((topic, partition))
 
     def get_state(self, store: str, partition: int, key: bytes, /) -> bytes | None:
         """Return a committed value of a state store."""

@@ -115,10 +115,6 @@ class Log:
             raise UnknownTopicError(f"topic {topic}: got partition {number}, it has 0 to {len(partitions) - 1}")
         return partitions[number]
 
-    def by_id(self, partition_id: int) -> Partition:
-        """Return the partition with that id in the database."""
-        return self._by_id[partition_id]
-
     def _names(self) -> str:
         return ", ".join(sorted(self._by_name)) or "none"
 

@@ -279,6 +279,7 @@ class Membership:
         """Hold commits back, and let those under way end, in bounds: the group waits for us."""
         self.settled.clear()
         self._identity = self._identity_now()
+        self._acquisition.cancel()
         if await self._namesakes.have_ousted(self._identity[0] if self._identity else ""):
             name = self.session.instance
             self.fail(
@@ -287,7 +288,6 @@ class Membership:
             # Now, before the client joins again and ousts the other one.
             await self.session.clients.end(self.consumer, leave=False)
             return
-        self._acquisition.cancel()
         busy = [asyncio.create_task(lane.idle.wait()) for lane in self._lanes.values() if not lane.idle.is_set()]
         if busy:
             await asyncio.wait(busy, timeout=REVOKE_SECONDS)

@@ -40,8 +40,8 @@ class Namesakes:
         """Say whether to give up; to be asked before the client joins again, with the id that it still has, if any.
 
         Of two, each other join makes the one or the other find its namesake: the one that was there first finds it
-        first, and so is the first to have found it often enough, and it alone. (Who is frozen meanwhile may miss a
-        turn; then it is the other one that gives up.)
+        first, and so is the first to have found it often enough; as long as it stays away the other one works. (Who is
+        frozen meanwhile may miss a turn; then it is the other one that gives up.)
         """
         forgotten, self._has_joined = self._has_joined and not member_id, False
         if self._instance is None or not forgotten or not await self._is_there():

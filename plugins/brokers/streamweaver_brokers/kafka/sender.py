@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
@@ -87,8 +87,7 @@ class Sender:
             return ends
 
     async def _start_sending(self, batches: Batches) -> list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]:
-        for part in batches:
-            await self._find(part)
+        await self._find(batches)
         sending = []
         # Batch by batch over all partitions: a partition's next one waits until its last one is on its way.
         for row in zip_longest(*([(part, builder) for builder in built] for part, built in batches.items())):
@@ -103,12 +102,17 @@ class Sender:
                 sending.append((part, count, future))
         return sending
 
-    async def _find(self, part: TopicPartition) -> None:
-        """Wait until the client knows a partition; for one that was added it would look within minutes only."""
+    async def _find(self, parts: Iterable[TopicPartition]) -> None:
+        """Wait until the client knows all partitions; for one that was added it would look within minutes only."""
+        wanted: defaultdict[str, set[int]] = defaultdict(set)
+        for part in parts:
+            wanted[part.topic].add(part.partition)
+        client = self._producer.client
         async with asyncio.timeout(self._step):
-            while part.partition not in await self._producer.client._wait_on_metadata(part.topic):  # noqa: SLF001
-                await self._producer.client.force_metadata_update()
-                await asyncio.sleep(LOOK_SECONDS)
+            for topic, numbers in wanted.items():
+                while not numbers <= await client._wait_on_metadata(topic):  # noqa: SLF001
+                    await client.force_metadata_update()
+                    await asyncio.sleep(LOOK_SECONDS)
 
     async def _finish(self, sending: list[tuple[TopicPartition, int, "asyncio.Future[Any]"]]) -> Ends:
         # Every delivery is looked at: the client commits a transaction of which a batch was refused.

@@ -204,7 +204,7 @@ async def test_added_partitions_are_read(launch) -> None:
 
 
 async def test_added_partitions_are_written(launch) -> None:
-    """At once, by a client that has known the topic without them, as rows and as a lane's state."""
+    """At once, by clients that have known the topic without them: outside of groups, and in a lane's unit."""
     broker = await launch()
     name = await topic(broker)
     await append(broker, name, 0, rows([b"0"]))
@@ -376,6 +376,7 @@ async def test_of_two_with_one_instance_name_one_gives_up(launch) -> None:
     second = await two.join(group, [name])
     newer = asyncio.create_task(work(second))
     done, _ = await asyncio.wait({older, newer}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 1
     [over] = done
     with pytest.raises(BrokerError, match="another process has the instance name same"):
         await over

@@ -18,7 +18,7 @@ from tools.kafka.local import free_port
 
 from kafka_server import local_kafka
 from streamweaver import BrokerContext, BrokerError
-from streamweaver.testing.broker import all_of, append, lane_of, rows, topic
+from streamweaver.testing.broker import PATIENCE, all_of, append, lane_of, rows, topic
 from streamweaver_brokers.kafka import Kafka
 from streamweaver_brokers.kafka.client import SETTINGS, check_settings
 
@@ -326,7 +326,8 @@ async def said(*arguments: object) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
