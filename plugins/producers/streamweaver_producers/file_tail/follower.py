@@ -5,7 +5,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -24,6 +24,10 @@ MOST_OPEN = 256
 
 ROTATED = re.compile(r"[.\-_]\d[\dTZ.:_\-]*(\.gz)?")
 """What rotation puts behind a name: a number or a date."""
+
+
+_Found: TypeAlias = tuple[str, Source, Inode, bytes, bytes]
+"""A marked file: where it is, opened, its inode, its head and the bytes before the offset."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,9 +67,18 @@ class Follower:
             raise ValueError(f"file_tail: got a position of version {version}, expected {POSITION_VERSION}")
         self._first = False
         marks = [Mark(*fields) for fields in stored]
-        known = {(m.device, m.inode) for m in marks}
-        for mark in marks:
-            found = self._find(mark, known)
+        # First those that are themselves: the number of one that was deleted may be that of a copy of another by now.
+        themselves: dict[int, _Found] = {}
+        known: set[Inode] = set()
+        for number, mark in sorted(enumerate(marks), key=lambda each: -each[1].head_length):
+            if (there := self._itself(mark)) is not None:
+                if there[2] in known:
+                    there[1].close()
+                    continue
+                known.add(there[2])
+                themselves[number] = there
+        for number, mark in enumerate(marks):
+            found = themselves.get(number) or self._copy(mark, known)
             if found is None:
                 self._lose(mark, now)
                 continue
@@ -269,8 +282,12 @@ class Follower:
         length = min(MARK_BYTES, offset)
         file.stand(offset, file.source.read(0, length), file.source.read(offset - length, length))
 
-    def _find(self, mark: Mark, known: set[Inode]) -> tuple[str, Source, Inode, bytes, bytes] | None:
-        """Find a marked file: under its name, by its inode beside it, or as a copy of its content beside it."""
+    def _find(self, mark: Mark, known: set[Inode]) -> _Found | None:
+        """Find a marked file, or a copy of it among the files that are not known."""
+        return self._itself(mark) or self._copy(mark, known)
+
+    def _itself(self, mark: Mark) -> _Found | None:
+        """Find a marked file under its name, or by its inode beside it."""
         wanted = (mark.device, mark.inode)
         seen: list[tuple[str, Inode]] | None = None
         beside = list(_beside(mark.path))
@@ -280,7 +297,11 @@ class Follower:
                 if inode == wanted and (found := self._fitting(path, mark)):
                     return found
             seen, beside = beside, list(_beside(mark.path))
-        for path, inode in beside:
+        return None
+
+    def _copy(self, mark: Mark, known: set[Inode]) -> _Found | None:
+        """Find a copy of a marked file's content beside it."""
+        for path, inode in _beside(mark.path):
             if mark.head_length and inode not in known and _is_rotation_of(path, mark.path):
                 if path.endswith(".gz") and not self.scope.include_gzip:
                     continue
@@ -289,7 +310,7 @@ class Follower:
                     return found
         return None
 
-    def _fitting(self, path: str, mark: Mark) -> tuple[str, Source, Inode, bytes, bytes] | None:
+    def _fitting(self, path: str, mark: Mark) -> _Found | None:
         opened = self._open(path)
         if opened is None:
             return None
@@ -301,15 +322,26 @@ class Follower:
 
     def _adopt_between(self, path: str, now: int, *, after_ns: int, before: Tailed | None = None) -> bool:
         """Read files that had the name `path` for a while, between two looks at it, and were rotated away already."""
-        known = {f.inode for f in self.files} | {(m.device, m.inode) for m in self._gone}
+        known = {f.inode for f in self.files}
         between = [
             (_modified_ns(place), place)
             for place, inode in _beside(path)
             if inode not in known and place.startswith(path) and ROTATED.fullmatch(place[len(path) :])
+            if not self._was_seen(place, inode)
         ]
         before_ns = 1 << 63 if before is None else _written_ns(before)
         between = [(modified, place) for modified, place in between if after_ns <= modified <= before_ns]
         return [self._adopt(place, now, publish=path, before=before) for _, place in sorted(between)] != []
+
+    def _was_seen(self, place: str, inode: Inode) -> bool:
+        """Tell whether a file is one that was lost sight of, and not another that has its number now."""
+        marks = [mark for mark in self._gone if (mark.device, mark.inode) == inode]
+        if not marks or (opened := self._open(place)) is None:
+            return False
+        try:
+            return any(mark.fits(opened[0]) for mark in marks)
+        finally:
+            opened[0].close()
 
     # -- changes ------------------------------------------------------------------------------------
 

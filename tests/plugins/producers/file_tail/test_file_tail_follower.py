@@ -435,3 +435,54 @@ async def test_speed(tails: Any, tmp_path: Path) -> None:
     print(f"file_tail: {ours / 0.3:.2f} us a line, bare loop {bare / 0.3:.2f} us")
     assert made == 0
     assert ours < 6 * bare
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_a_copy_may_have_the_number_of_a_deleted_file(tails: Any, tmp_path: Path, forgotten: bool) -> None:
+    """Rotated while nobody looked, an older file deleted: its number may be the copy's now, its content is not."""
+    log, old = tmp_path / "app.log", tmp_path / "app.log.1"
+    add(log, "one")
+    tail = tails(paths=[str(log)])
+    await tail.run()
+    add(log, "two")
+    copy_truncate(log, old)
+    add(log, "three")
+    assert await tail.run() == ["two", "three"]
+    if forgotten:  # watched no more for late writes, but its name and number are still known
+        assert await tail.run(20) == []
+        add(log, "four")
+        assert await tail.run() == ["four"]
+    await tail.kill()
+    number = old.stat().st_ino
+    add(log, "five")
+    old.unlink()
+    copy_truncate(log, old)
+    add(log, "six")
+    # Whether a file system gives numbers again at once is its own business.
+    for mark in tail.position[1]:
+        mark[2] = old.stat().st_ino if mark[2] == number else mark[2]
+    assert await tail.run() == ["five", "six"]
+
+
+async def test_a_generation_between_may_have_the_number_of_a_deleted_file(tails: Any, tmp_path: Path) -> None:
+    """A file that came and was renamed while nobody looked is read, whatever file had its number before."""
+    log, old = tmp_path / "app.log", tmp_path / "app.log.1"
+    add(log, "one")
+    tail = tails(paths=[str(log)])
+    await tail.run()
+    log.rename(old)
+    add(log, "two")
+    assert await tail.run() == ["two"]
+    assert await tail.run(20) == []
+    add(log, "three")
+    assert await tail.run() == ["three"]
+    await tail.kill()
+    number = old.stat().st_ino
+    old.unlink()
+    log.rename(tmp_path / "app.log.2")
+    add(log, "four")
+    log.rename(old)
+    add(log, "five")
+    for mark in tail.position[1]:
+        mark[2] = old.stat().st_ino if mark[2] == number else mark[2]
+    assert await tail.run() == ["four", "five"]
