@@ -113,6 +113,11 @@ class Plugin:
     groups_by: str | None = None
     key: str | None = None
 
+    @property
+    def keeps_offsets(self) -> bool:
+        """Whether it stores itself how far it has come, as a sink may."""
+        return hasattr(self.options, "committed")
+
 
 def check_api(api: int, what: str, write: str) -> None:
     """Raise PluginLoadError for a version of the contract that this release does not offer, warn of one that will go.

@@ -274,7 +274,7 @@ class _Graph:
             self._findings.add(
                 node, f"{step.name} acts as time passes, which only a flow can serve; put the step into a flow"
             )
-        elif step.use.plugin.groups_by and stage.plugin is not None and hasattr(stage.plugin.options, "committed"):
+        elif step.use.plugin.groups_by and stage.plugin is not None and stage.plugin.keeps_offsets:
             self._findings.add(
                 node,
                 f"{step.name} keeps state, and {stage.plugin.name} stores its own offsets: the two cannot be "

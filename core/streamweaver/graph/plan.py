@@ -109,7 +109,7 @@ class StagePlan:
     @property
     def keeps_offsets(self) -> bool:
         """Whether it is a sink that stores itself how far it has come."""
-        return self.kind == "sink" and self.use is not None and hasattr(self.use.plugin.options, "committed")
+        return self.kind == "sink" and self.use is not None and self.use.plugin.keeps_offsets
 
 
 @attrs.frozen(kw_only=True)

@@ -170,10 +170,9 @@ class AsyncSource:
                 self._limiter.charge(_size(one) - 1)
                 if self._size >= MOST:
                     await self._some_space()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not self._closing:
-                # Of the plugin's own making; it must not look like the end of the input.
-                self._error = Fatal("the producer was cancelled from inside")
+                self._error = _as_error(error)
         except BaseException as error:  # handed on by `take`
             self._error = _as_error(error)
         finally:

@@ -237,7 +237,7 @@ class Embedded:
             raise BrokerError(f"group {group}: only a running pipeline may join a group; a tool uses `reader`")
         committed = session.offsets(group)
         for partition in (found for topic in topics for found in session.log.partitions(topic)):
-            if (offset := committed.get((partition.topic, partition.number), 0)) > partition.end:
+            if (offset := committed.get(partition.place, 0)) > partition.end:
                 raise CorruptLogError(
                     f"group {group}: topic {partition.topic}, partition {partition.number}: offset {offset} is "
                     f"committed, but the partition ends at {partition.end}; restore the file, or remove the data folder"

@@ -80,11 +80,9 @@ class GroupLane:
         self.group = group
         self._session = session
         found = [partition for topic in topics for partition in session.log.partitions(topic)]
-        self.partitions: Sequence[tuple[str, int]] = [(partition.topic, partition.number) for partition in found]
+        self.partitions: Sequence[tuple[str, int]] = [partition.place for partition in found]
         committed = session.offsets(group)
-        self._tap = Tap(
-            session.log, {partition: committed.get((partition.topic, partition.number)) for partition in found}
-        )
+        self._tap = Tap(session.log, {partition: committed.get(partition.place) for partition in found})
         self._found = found
         self._released = False
 
@@ -102,7 +100,7 @@ class GroupLane:
         self.check()
         committed = self._session.offsets(self.group)
         for partition in self._found:
-            self._tap.restart(partition, committed.get((partition.topic, partition.number)))
+            self._tap.restart(partition, committed.get(partition.place))
 
     def begin(self) -> Unit:
         """Start the next unit of work."""

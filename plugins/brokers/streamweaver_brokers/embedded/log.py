@@ -44,6 +44,11 @@ class Partition:
     def __str__(self) -> str:
         return f"topic {self.topic}, partition {self.number}"
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and number."""
+        return self.topic, self.number
+
 
 class Log:
     """Reads committed chunks, from memory if they are new, else from the database."""
